@@ -1,0 +1,22 @@
+//! What every part of Cairn shares, and nothing that belongs to one of them: ids, chunks, manifests, placement, keys and
+//! tokens, the messages between nodes, and the seams to the real world.
+//!
+//! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`ring`], [`membership`], [`auth`], [`wire`],
+//! [`net`], [`seam`]; servers also `listen` (feature `server`). Pure code does no I/O and knows no clock; what does gets both through [`seam`].
+
+pub mod auth;
+pub mod chunk;
+pub mod error;
+pub mod file;
+pub mod ids;
+pub mod limits;
+#[cfg(feature = "server")]
+pub mod listen;
+pub mod manifest;
+pub mod membership;
+pub mod name;
+pub mod net;
+pub mod quorum;
+pub mod ring;
+pub mod seam;
+pub mod wire;

@@ -1,0 +1,105 @@
+//! Every bound of the system in one place. Sizes are in bytes, times in milliseconds.
+//!
+//! A queue, a buffer or a wait without a line here is a defect.
+
+/// Smallest chunk that content-defined cutting makes, but for the last of a file.
+pub const CHUNK_MIN_BYTES: u32 = 256 << 10;
+/// Average chunk of content-defined cutting. A power of two: the chunker's masks are made for those.
+pub const CHUNK_AVERAGE_BYTES: u32 = 1 << 20;
+/// Largest chunk of any cutting; also the largest record body and the largest chunk request body.
+pub const CHUNK_MAX_BYTES: u32 = 4 << 20;
+/// Chunks of fixed cutting, on the gateway path.
+pub const CHUNK_FIXED_BYTES: u32 = 1 << 20;
+/// Bytes that one chaining value of a chunk's outboard covers.
+pub const GROUP_BYTES: u32 = 64 << 10;
+/// Groups of the largest chunk.
+pub const GROUPS_MAX: u32 = CHUNK_MAX_BYTES / GROUP_BYTES;
+/// Files up to this size live in the masters.
+pub const INLINE_MAX_BYTES: u64 = 16 << 10;
+/// Largest file: 5 TiB, as S3.
+pub const FILE_MAX_BYTES: u64 = 5 << 40;
+
+/// Entries of a full manifest segment.
+pub const SEGMENT_ENTRIES: usize = 1024;
+/// Longest key of a file.
+pub const KEY_MAX_BYTES: usize = 1024;
+/// Sum of a file's user metadata names and values, as S3.
+pub const USER_METADATA_MAX_BYTES: usize = 2 << 10;
+/// Sum of all attributes of a file.
+pub const ATTRIBUTES_MAX_BYTES: usize = 16 << 10;
+/// Parts of a multipart upload.
+pub const PARTS_MAX: u32 = 10_000;
+/// Smallest part of a multipart upload but for the last.
+pub const PART_MIN_BYTES: u64 = 5 << 20;
+/// Largest part of a multipart upload and largest single S3 PUT.
+pub const PART_MAX_BYTES: u64 = 5 << 30;
+/// Keys in one list page, one batch delete, one atomic rename or batch.
+pub const LIST_MAX_KEYS: u32 = 1000;
+/// Rows that one list page may walk over before it answers with what it has.
+pub const LIST_SCAN_ROWS: u32 = 100_000;
+/// Buckets of a tenant.
+pub const BUCKETS_MAX: u32 = 10_000;
+
+/// Bytes of all commands in one log entry. The first command of an entry may be larger, up to [`FRAME_MAX_BYTES`].
+pub const ENTRY_MAX_BYTES: usize = 1 << 20;
+/// Commands in one log entry.
+pub const ENTRY_COMMANDS_MAX: usize = 4096;
+/// Commands that wait to be proposed; more are answered `Overloaded`.
+pub const PROPOSALS_QUEUED_MAX: usize = 8192;
+/// Rows that one release entry touches.
+pub const RELEASE_ROWS_MAX: usize = 4096;
+/// Largest frame between nodes.
+pub const FRAME_MAX_BYTES: usize = 8 << 20;
+/// Requests in flight on one framed connection.
+pub const FRAME_REQUESTS_MAX: usize = 1024;
+
+/// Life of a session without a renewal.
+pub const SESSION_TTL_MS: u64 = 5 * 60_000;
+/// How often a session is renewed.
+pub const SESSION_RENEW_MS: u64 = 60_000;
+/// Answers kept for one session; a client may have this many commands unanswered.
+pub const SESSION_UNANSWERED_MAX: u64 = 4096;
+/// Life of an upload window.
+pub const WINDOW_MAX_MS: u64 = 60 * 60_000;
+/// Age at which a session replaces its standing window.
+pub const WINDOW_REPLACE_MS: u64 = 5 * 60_000;
+/// Chunks written under one window before it is replaced.
+pub const WINDOW_CHUNKS_MAX: u64 = 4096;
+/// Life of a read token.
+pub const READ_TOKEN_TTL_MS: u64 = 60 * 60_000;
+/// How long the references of a version that left its last place are kept.
+pub const READ_GRACE_MS: u64 = 60 * 60_000;
+/// How long a finished multipart upload answers a repeated Complete or Abort.
+pub const UPLOAD_RESULT_MS: u64 = 24 * 60 * 60_000;
+/// How far a client's clock may be off when it signs a request, as S3.
+pub const CLOCK_SKEW_MS: u64 = 15 * 60_000;
+/// Life of a join token.
+pub const JOIN_TOKEN_TTL_MS: u64 = 24 * 60 * 60_000;
+
+/// Earlier epochs that stay readable while their moves are unfinished; further changes queue.
+pub const EPOCHS_KEPT_MAX: usize = 8;
+/// Copies a bucket may ask for.
+pub const REPLICAS_MAX: u8 = 9;
+/// Copies that a cluster rises to by itself.
+pub const REPLICAS_DEFAULT: u8 = 3;
+/// Nodes in a ring.
+pub const NODES_MAX: usize = 1024;
+
+/// A framed call without an answer after this long is given up, with an unknown outcome.
+pub const CALL_TIMEOUT_MS: u64 = 10_000;
+/// A chunk write or read without progress for this long is given up on that replica.
+pub const CHUNK_STALL_MS: u64 = 10_000;
+/// Connecting to a node.
+pub const CONNECT_TIMEOUT_MS: u64 = 3_000;
+/// Reading the head of an HTTP request.
+pub const HEADER_TIMEOUT_MS: u64 = 10_000;
+/// Memory of all chunk buffers of one client or gateway.
+pub const BUFFER_BUDGET_BYTES: usize = 96 << 20;
+
+const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
+const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && GROUP_BYTES.is_power_of_two());
+const _: () = assert!(CHUNK_MAX_BYTES.is_multiple_of(GROUP_BYTES) && CHUNK_FIXED_BYTES <= CHUNK_MAX_BYTES);
+const _: () = assert!(INLINE_MAX_BYTES < ENTRY_MAX_BYTES as u64 && ENTRY_MAX_BYTES < FRAME_MAX_BYTES);
+const _: () = assert!(SESSION_RENEW_MS * 3 < SESSION_TTL_MS && WINDOW_REPLACE_MS * 2 < WINDOW_MAX_MS);
+const _: () = assert!(SEGMENT_ENTRIES as u64 <= WINDOW_CHUNKS_MAX && SEGMENT_ENTRIES <= RELEASE_ROWS_MAX);
+const _: () = assert!(BUFFER_BUDGET_BYTES >= 8 * CHUNK_MAX_BYTES as usize);

@@ -1,0 +1,154 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn members(weights: &[u32], zones: usize) -> Vec<Member> {
+    let member = |(index, weight): (usize, &u32)| Member {
+        node: NodeId(index as u32 + 1),
+        zone: format!("z{}", index % zones + 1),
+        weight: *weight,
+    };
+    weights.iter().enumerate().map(member).collect()
+}
+
+fn ring(epoch: u64, members: Vec<Member>) -> Arc<Ring> {
+    Ring::new(RingSpec::new(Epoch(epoch), members)).unwrap()
+}
+
+fn worst_share_error(ring: &Ring, replicas: usize) -> f64 {
+    let wanted = ring.wanted_shares(replicas);
+    let errors = ring.shares(replicas).into_iter().map(|(node, share)| match wanted[&node] {
+        0.0 => share,
+        want => (share / want - 1.0).abs(),
+    });
+    errors.fold(0.0, f64::max)
+}
+
+#[test]
+fn shares_are_within_five_percent_of_the_weights() {
+    let cases: &[(&[u32], usize)] = &[
+        (&[1, 1, 1], 1),
+        (&[1, 1, 1, 1, 1], 1),
+        (&[10, 20, 30, 40, 50], 1),
+        (&[1, 1, 1, 1, 1, 1], 3),
+        (&[1, 2, 3, 4, 5, 6], 3),
+        (&[4, 4, 4, 4, 1, 1, 1, 1, 8], 3),
+        (&[1; 9], 1),
+        (&[100, 1, 1, 1], 1),
+        (&[3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41], 4),
+    ];
+    for (weights, zones) in cases {
+        let ring = ring(1, members(weights, *zones));
+        for replicas in 1..=3 {
+            let error = worst_share_error(&ring, replicas);
+            assert!(error <= 0.05, "weights {weights:?} zones {zones} R={replicas}: {error:.4}");
+        }
+    }
+}
+
+#[test]
+fn weights_are_wanted_exactly_where_nothing_stands_against_them() {
+    let ring = ring(1, members(&[10, 20, 30, 40], 1));
+    let wanted: Vec<f64> = ring.wanted_shares(2).into_values().collect();
+    for (share, want) in wanted.iter().zip([0.1, 0.2, 0.3, 0.4]) {
+        assert!((share - want).abs() < 1e-9, "{wanted:?}");
+    }
+}
+
+#[test]
+fn a_heavy_node_holds_at_most_one_copy_of_everything() {
+    let ring = ring(1, members(&[100, 1, 1, 1], 1));
+    let share = ring.shares(3)[&NodeId(1)];
+    assert!((share - 1.0 / 3.0).abs() < 0.01, "{share}");
+}
+
+#[test]
+fn a_change_moves_little_more_than_it_must() {
+    let mut worst: f64 = 0.0;
+    let cases: &[(&[u32], &[u32], usize)] = &[
+        (&[1; 3], &[1; 4], 1),
+        (&[1; 5], &[1; 6], 1),
+        (&[1; 9], &[1; 10], 1),
+        (&[2, 2, 2, 2], &[2, 2, 2, 2, 4], 1),
+        (&[1; 6], &[1; 9], 3),
+        (&[5, 6, 7, 8, 9, 10], &[5, 6, 7, 8, 9, 10, 8, 8, 8], 3),
+    ];
+    for (before, after, zones) in cases {
+        let (before, after) = (ring(1, members(before, *zones)), ring(2, members(after, *zones)));
+        for replicas in 1..=3 {
+            for (old, new) in [(&before, &after), (&after, &before)] {
+                let movement = movement(old, new, replicas);
+                worst = worst.max(movement.moved / movement.minimum);
+                assert!(
+                    movement.moved <= 1.25 * movement.minimum,
+                    "{before:?} {replicas}: {movement:?}",
+                    before = before.spec()
+                );
+            }
+        }
+    }
+    assert!(worst >= 1.0 - 0.05, "{worst}");
+}
+
+#[test]
+fn a_node_without_weight_comes_last() {
+    let ring = ring(1, members(&[1, 0, 1, 1], 1));
+    for slot in (0..SLOTS as u16).step_by(97).map(Slot) {
+        assert_eq!(ring.preference(slot).last(), Some(&NodeId(2)));
+    }
+    assert_eq!(ring.shares(3)[&NodeId(2)], 0.0);
+}
+
+#[test]
+fn placement_is_pinned() {
+    let ring = ring(1, members(&[1, 2, 3, 4, 5, 6, 7], 3));
+    let lists: Vec<Vec<u32>> =
+        [0, 1, 8191, 16_383].map(|slot| ring.preference(Slot(slot)).into_iter().map(|node| node.0).collect()).to_vec();
+    assert_eq!(lists, PINNED.map(|list| list.to_vec()));
+}
+
+const PINNED: [[u32; 7]; 4] =
+    [[5, 7, 6, 3, 4, 2, 1], [5, 6, 4, 7, 3, 2, 1], [7, 6, 5, 3, 2, 4, 1], [5, 3, 7, 4, 2, 6, 1]];
+
+#[test]
+fn an_unknown_algorithm_is_refused() {
+    let mut spec = RingSpec::new(Epoch(1), members(&[1, 1], 1));
+    spec.algorithm = 9;
+    assert_eq!(Ring::new(spec).unwrap_err(), RingError::Algorithm(9));
+}
+
+#[test]
+fn an_empty_ring_owns_nothing() {
+    let ring = ring(1, Vec::new());
+    assert_eq!(ring.preference(Slot(5)), Vec::<NodeId>::new());
+    assert_eq!(ring.zone_count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn lists_name_every_node_once_and_zones_first(
+        weights in proptest::collection::vec(1u32..50, 1..12), zones in 1usize..5, slot in 0..SLOTS as u16
+    ) {
+        let zones = zones.min(weights.len());
+        let members = members(&weights, zones);
+        let ring = ring(1, members.clone());
+        let list = ring.preference(Slot(slot));
+        prop_assert_eq!(list.iter().collect::<BTreeSet<_>>().len(), members.len());
+        prop_assert_eq!(list.len(), members.len());
+        let first: BTreeSet<_> = list[..zones].iter().map(|node| ring.spec().zone_of(*node).unwrap().to_owned()).collect();
+        prop_assert_eq!(first.len(), zones);
+        for replicas in 1..=weights.len() {
+            prop_assert_eq!(ring.owners(Slot(slot), replicas).collect::<Vec<_>>(), ring.spec().owners_of(Slot(slot), replicas));
+        }
+    }
+
+    #[test]
+    fn a_removed_node_moves_only_its_own_copies_but_for_calibration(weights in proptest::collection::vec(8u32..12, 5..10)) {
+        let before = ring(1, members(&weights, 1));
+        let after = ring(2, members(&weights[..weights.len() - 1], 1));
+        let movement = movement(&before, &after, 3);
+        prop_assert!(movement.moved <= 1.25 * movement.minimum, "{:?}", movement);
+    }
+}
