@@ -3,12 +3,14 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod bugs;
 mod clock;
 mod disk;
 mod pool;
 mod random;
 mod transport;
 
+pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, DiskFile, DiskSpace, OpenMode, RealDisk};
 pub use pool::{Pool, spawn_thread};

@@ -24,7 +24,8 @@ pub struct Envelope {
 pub struct SessionSequence {
     /// Which session.
     pub session: SessionId,
-    /// Number of the command, from 1. A second command with the same number gets the answer of the first.
+    /// Number of the command, from 1. A second command with the same number gets the answer of the first; one below a
+    /// `lowest` that was seen is [`Refusal::SessionEnded`]: its answer is forgotten, so it is never executed.
     pub sequence: u64,
     /// The client has answers for all numbers below this one; theirs are forgotten.
     pub lowest: u64,
@@ -37,6 +38,8 @@ pub enum Command {
     OpenSession {
         /// Life without renewal, in milliseconds.
         ttl_ms: u64,
+        /// Who may use it. Set by the master that takes the call, whatever the client wrote.
+        owner: super::master::Caller,
     },
     /// Prolongs a session. Answer: [`Done::Session`].
     RenewSession {
@@ -270,7 +273,8 @@ pub struct CommitFile {
 /// Bytes of a new version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NewContent {
-    /// The bytes themselves, for files up to [`INLINE_MAX_BYTES`](crate::limits::INLINE_MAX_BYTES).
+    /// The bytes themselves, for files up to [`INLINE_MAX_BYTES`](crate::limits::INLINE_MAX_BYTES). Their root is that of one
+    /// whole chunk (of none, if there are no bytes), so that it equals the root of the same bytes kept as a chunk.
     Inline(Bytes),
     /// Chunks that chunkservers hold.
     Chunks(NewChunks),
