@@ -1,0 +1,74 @@
+//! Files without their bytes: look, list, remove, copy, move, and where their chunks are.
+
+use crate::client::{Client, wrong_reply};
+use crate::error::Error;
+use cairn_common::file::{Attributes, Condition, FileInfo};
+use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::wire::command::{Command, Committed, CopyFile, Deleted, Done};
+use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, MasterRequest, WherePage};
+
+impl Client {
+    /// The current version of a file, or that the caller has it by its condition. Linearizable (P2).
+    pub async fn stat(&self, path: &FilePath, condition: Condition) -> Result<Found<FileInfo>, Error> {
+        match self.ask(MasterRequest::Stat { path: path.clone(), condition }).await? {
+            MasterReply::File(found) => Ok(*found),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// One page of a bucket's files. Shows every change that was acknowledged before it began (P2).
+    pub async fn list(&self, request: ListRequest) -> Result<Listed, Error> {
+        match self.ask(MasterRequest::List(request)).await? {
+            MasterReply::Listed(listed) => Ok(listed),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Removes files of one bucket, at most 1,000, each by itself; the answers are in the order of the files.
+    pub async fn delete(&self, bucket: &BucketName, files: Vec<(Key, Condition)>) -> Result<Vec<Deleted>, Error> {
+        match self.write(Command::DeleteFiles { bucket: bucket.clone(), files }).await? {
+            Done::Deleted(deleted) => Ok(deleted),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Makes a new version of `to` with the bytes of `from`, without moving any, whatever their number. `attributes`: what is
+    /// stored with it; `None`: what the source has.
+    pub async fn copy(
+        &self,
+        from: &FilePath,
+        from_condition: Condition,
+        to: &FilePath,
+        condition: Condition,
+        attributes: Option<Attributes>,
+    ) -> Result<Committed, Error> {
+        let copy = CopyFile { from: from.clone(), from_condition, to: to.clone(), condition, attributes };
+        self.committed(Command::CopyFile(Box::new(copy))).await
+    }
+
+    /// Moves a file within its bucket, in one step that no reader sees half of.
+    pub async fn rename(
+        &self,
+        from: &FilePath,
+        from_condition: Condition,
+        to: &Key,
+        condition: Condition,
+    ) -> Result<Committed, Error> {
+        self.committed(Command::RenameFile { from: from.clone(), to: to.clone(), from_condition, condition }).await
+    }
+
+    /// Where the chunks of a file are, at most 1,000 entries from `offset` on.
+    pub async fn locate(&self, path: &FilePath, offset: u64) -> Result<WherePage, Error> {
+        match self.ask(MasterRequest::Where { path: path.clone(), offset }).await? {
+            MasterReply::Where(page) => Ok(page),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    async fn committed(&self, command: Command) -> Result<Committed, Error> {
+        match self.write(command).await? {
+            Done::Committed(committed) => Ok(committed),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+}
