@@ -1,0 +1,44 @@
+//! The replicated log: raft-rs decides, one thread drives it, another applies what is committed.
+//!
+//! A command is answered after its entry was fsynced on a majority of masters and applied here. An entry is a batch of all
+//! commands that waited while the last one was being synced, so that the cost of a sync is shared by those who wait for it.
+//!
+//! - [`log`](EngineLog): where entries and votes are kept (raft-engine), fsynced before any message that relies on them.
+//! - [`node`](Group): the loop that drives raft-rs. It does all the deciding, and no other thread touches raft-rs.
+//! - [`applier`](StateMachine): applies committed entries in order and answers those who wait.
+//!
+//! A group of one is the same code: it commits as soon as its own log is synced.
+
+mod applier;
+mod batch;
+mod log;
+mod logger;
+mod node;
+
+pub use batch::{Batch, BatchError, encode_command};
+pub use log::{EngineLog, LogError, LogStore, MemoryLog};
+pub use node::{Group, GroupConfig, GroupError, GroupStatus};
+
+use cairn_common::ids::Stamp;
+use cairn_common::wire::command::{Envelope, Outcome};
+
+/// What committed entries are applied to. Used by one thread at a time.
+pub trait StateMachine: Send + 'static {
+    /// Index of the last entry that was applied, and the last stamp in the state.
+    fn applied(&self) -> (u64, Stamp);
+
+    /// Applies the commands of the entry at `index`, the one after the last; command `i` has stamp `base + i`. On return
+    /// readers see them. An empty list only moves the index.
+    ///
+    /// # Errors
+    /// Storage that failed. The process must end: applying again would begin from a state nobody knows.
+    fn apply(&mut self, index: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError>;
+
+    /// Makes everything applied so far durable without the log, and returns the index up to which it is.
+    fn flush(&mut self) -> Result<u64, ApplyError>;
+}
+
+/// The state could not be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the metadata store failed: {0}")]
+pub struct ApplyError(pub String);
