@@ -93,14 +93,14 @@ impl<M: StateMachine> Applier<M> {
     /// Applies one entry and answers those who wait; the last stamp it used.
     fn apply(&mut self, entry: &Entry, local: Option<Local>) -> Result<Option<Stamp>, ApplyError> {
         if entry.entry_type != EntryType::EntryNormal || entry.data.is_empty() {
-            self.machine.apply(entry.index, Stamp::ZERO, &[])?;
+            self.machine.apply(entry.index, entry.term, Stamp::ZERO, &[])?;
             return Ok(None);
         }
         let (batch, waiters) = match local {
             Some(local) => (local.batch, local.waiters),
             None => (Batch::decode(&entry.data).map_err(|error| ApplyError(error.to_string()))?, Vec::new()),
         };
-        let outcomes = self.machine.apply(entry.index, batch.base, &batch.commands)?;
+        let outcomes = self.machine.apply(entry.index, entry.term, batch.base, &batch.commands)?;
         assert_eq!(outcomes.len(), batch.commands.len(), "every command has an outcome");
         for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
             // The caller may have given up.

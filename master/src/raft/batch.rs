@@ -61,12 +61,11 @@ impl Batch {
     /// Reverse of [`Batch::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Batch, BatchError> {
         // The level stands first, so that it can be read where the rest cannot.
-        match bytes {
-            [wire::FORMAT, rest @ ..] => match postcard::take_from_bytes::<u16>(rest) {
-                Ok((level, _)) if level > FEATURE_LEVEL => return Err(BatchError::Level(level)),
-                _ => {}
-            },
-            _ => {}
+        if let [wire::FORMAT, rest @ ..] = bytes
+            && let Ok((level, _)) = postcard::take_from_bytes::<u16>(rest)
+            && level > FEATURE_LEVEL
+        {
+            return Err(BatchError::Level(level));
         }
         Ok(wire::decode(bytes)?)
     }

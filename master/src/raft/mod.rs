@@ -27,12 +27,12 @@ pub trait StateMachine: Send + 'static {
     /// Index of the last entry that was applied, and the last stamp in the state.
     fn applied(&self) -> (u64, Stamp);
 
-    /// Applies the commands of the entry at `index`, the one after the last; command `i` has stamp `base + i`. On return
-    /// readers see them. An empty list only moves the index.
+    /// Applies the commands of the entry at `index`, the one after the last, which was written in `term`; command `i` has
+    /// stamp `base + i`. On return readers see them. An empty list only moves the index.
     ///
     /// # Errors
     /// Storage that failed. The process must end: applying again would begin from a state nobody knows.
-    fn apply(&mut self, index: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError>;
+    fn apply(&mut self, index: u64, term: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError>;
 
     /// Makes everything applied so far durable without the log, and returns the index up to which it is.
     fn flush(&mut self) -> Result<u64, ApplyError>;

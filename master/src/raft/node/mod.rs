@@ -92,7 +92,7 @@ pub struct GroupStatus {
 
 /// What reaches the loop.
 enum Input {
-    Propose(Proposal),
+    Propose(Box<Proposal>),
     Read(oneshot::Sender<()>),
     Step(Box<Message>),
     Flush(oneshot::Sender<Result<u64, String>>),
@@ -184,7 +184,7 @@ impl Group {
     pub async fn propose(&self, envelope: Envelope) -> Result<Outcome, GroupError> {
         let (waiter, answer) = oneshot::channel();
         let encoded = encode_command(&envelope);
-        self.send(Input::Propose(Proposal { envelope, encoded, waiter }))?;
+        self.send(Input::Propose(Box::new(Proposal { envelope, encoded, waiter })))?;
         answer.await.unwrap_or(Err(GroupError::Unknown))
     }
 
@@ -352,7 +352,7 @@ impl<L: LogStore> Driver<L> {
 
     fn take(&mut self, input: Input) -> Result<(), String> {
         match input {
-            Input::Propose(proposal) => self.pending.push_back(proposal),
+            Input::Propose(proposal) => self.pending.push_back(*proposal),
             Input::Read(waiter) => self.reads.waiting.push(waiter),
             Input::Step(message) => {
                 if let Err(error) = self.raw.step(*message) {

@@ -32,7 +32,7 @@ impl StateMachine for Recorder {
         self.state.lock().unwrap().applied
     }
 
-    fn apply(&mut self, index: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError> {
+    fn apply(&mut self, index: u64, _: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError> {
         let mut state = self.state.lock().unwrap();
         assert_eq!(index, state.applied.0 + 1);
         for (stamp, envelope) in (0..).map(|i| base.next(i)).zip(commands) {
