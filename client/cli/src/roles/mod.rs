@@ -6,6 +6,7 @@
 
 mod args;
 mod identity;
+mod join;
 mod ports;
 mod process;
 mod server;
