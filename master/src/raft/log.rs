@@ -235,6 +235,11 @@ impl<L: LogStore> CachedLog<L> {
         Ok(())
     }
 
+    /// Index of the first entry that is in memory; one past the last entry if none is.
+    pub(super) fn first_in_memory(&self) -> u64 {
+        self.cache.front().map_or(self.last + 1, |entry| entry.index)
+    }
+
     /// Forgets entries up to `index`, all of which are applied and durable in the state.
     pub(super) fn compact(&mut self, index: u64) -> Result<(), LogError> {
         if index <= self.truncated.0 {

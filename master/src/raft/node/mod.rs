@@ -30,8 +30,6 @@ const HEARTBEAT_TICKS: usize = 5;
 const ELECTION_TICKS: usize = 12;
 /// Committed entries that wait to be applied.
 const APPLY_QUEUE: usize = 64;
-/// Entries kept behind the flushed state, so that a follower that was away for a moment needs no snapshot.
-const ENTRIES_KEPT: u64 = 10_000;
 /// Entries written again at a time when a log is opened.
 const REWRITE_ENTRIES: u64 = 1024;
 /// Ticks after which an unanswered read round is begun anew.
@@ -382,7 +380,8 @@ impl<L: LogStore> Driver<L> {
                     }
                     self.publish(index);
                 }
-                Some(Progress::Flushed(index)) => self.compact(index.saturating_sub(ENTRIES_KEPT))?,
+                // What is in memory is kept, so that a follower that was away for a moment needs no snapshot.
+                Some(Progress::Flushed(index)) => self.compact(index.min(self.raw.store().first_in_memory() - 1))?,
                 Some(Progress::Failed(reason)) => return Err(reason),
             }
         }
