@@ -10,7 +10,7 @@ use cairn_common::manifest::Root;
 use cairn_common::name::FilePath;
 use cairn_common::seam::SystemClock;
 use cairn_common::wire::command::{Command, CommitFile, Done, Envelope, NewContent, Outcome};
-use cairn_master::raft::{ApplyError, EngineLog, Group, GroupConfig, StateMachine};
+use cairn_master::raft::{ApplyError, ConfState, EngineLog, Group, GroupConfig, StateMachine};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,15 @@ impl StateMachine for Nothing {
     fn apply(&mut self, index: u64, _: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError> {
         (self.0, self.1) = (index, base.next(commands.len() as u64));
         Ok(commands.iter().map(|_| Ok(Done::Nothing)).collect())
+    }
+
+    fn conf(&self) -> ConfState {
+        ConfState { voters: vec![1], ..ConfState::default() }
+    }
+
+    fn apply_conf(&mut self, index: u64, _: u64, _: &ConfState) -> Result<(), ApplyError> {
+        self.0 = index;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<u64, ApplyError> {
@@ -48,13 +57,8 @@ fn command(body: &Bytes) -> Envelope {
 async fn main() {
     let folder = std::env::args().nth(1).expect("usage: log_bench FOLDER");
     let log = EngineLog::open(folder.as_ref()).expect("the log opens");
-    let config = GroupConfig {
-        node: NodeId(1),
-        voters: vec![NodeId(1)],
-        run: 1,
-        outbox: Box::new(|_| ()),
-        fatal: Box::new(|reason| panic!("{reason}")),
-    };
+    let config =
+        GroupConfig { node: NodeId(1), run: 1, outbox: Box::new(|_| ()), fatal: Box::new(|reason| panic!("{reason}")) };
     let group = Group::start(config, Nothing(0, Stamp::ZERO), log, Arc::new(SystemClock::new())).expect("it starts");
     let group = Arc::new(group);
     while !group.status().leading {

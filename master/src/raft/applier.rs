@@ -4,9 +4,9 @@ use super::batch::Batch;
 use super::node::{GroupError, Waiter};
 use super::{ApplyError, StateMachine};
 use cairn_common::ids::Stamp;
-use raft::eraftpb::{Entry, EntryType};
+use raft::eraftpb::{ConfState, Entry};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 /// Log entries between two flushes of the state.
@@ -18,6 +18,8 @@ const FLUSH_BYTES: usize = 32 << 20;
 pub(super) enum Work {
     /// A committed entry, with the batch and those who wait for it if it was proposed here.
     Entry(Entry, Option<Local>),
+    /// A committed change of members, which raft-rs has made already.
+    Conf { index: u64, term: u64, conf: ConfState, waiter: Option<oneshot::Sender<Result<(), GroupError>>> },
     /// Tell these when everything up to this index is applied.
     Barrier(u64, Vec<oneshot::Sender<()>>),
     /// Flush now and tell.
@@ -30,9 +32,9 @@ pub(super) struct Local {
     pub(super) waiters: Vec<Waiter>,
 }
 
-/// What the applier tells the loop.
+/// What the applier tells the core.
 pub(super) enum Progress {
-    /// Everything up to this index is applied.
+    /// Everything up to this index is applied; the last stamp in the state.
     Applied(u64, Stamp),
     /// Everything up to this index is durable without the log.
     Flushed(u64),
@@ -41,60 +43,76 @@ pub(super) enum Progress {
 }
 
 pub(super) struct Applier<M> {
-    pub(super) machine: M,
-    pub(super) work: Receiver<Work>,
-    pub(super) progress: Box<dyn Fn(Progress) + Send>,
+    machine: M,
+    applied: u64,
+    stamp: Stamp,
+    flushed: u64,
+    unflushed_bytes: usize,
+    barriers: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
 }
 
 impl<M: StateMachine> Applier<M> {
-    /// Works until the loop hangs up.
-    pub(super) fn run(mut self) {
-        if let Err(error) = self.work_all() {
-            tracing::error!(%error, "applying has stopped");
-            (self.progress)(Progress::Failed(error.to_string()));
+    pub(super) fn new(machine: M) -> Applier<M> {
+        let (applied, stamp) = machine.applied();
+        Applier { machine, applied, stamp, flushed: applied, unflushed_bytes: 0, barriers: BTreeMap::new() }
+    }
+
+    /// Works until the core hangs up.
+    pub(super) fn run(mut self, work: &Receiver<Work>, progress: &dyn Fn(Progress)) {
+        while let Ok(work) = work.recv() {
+            if let Err(error) = self.work(work, progress) {
+                tracing::error!(%error, "applying has stopped");
+                return progress(Progress::Failed(error.to_string()));
+            }
         }
     }
 
-    fn work_all(&mut self) -> Result<(), ApplyError> {
-        let mut barriers: BTreeMap<u64, Vec<oneshot::Sender<()>>> = BTreeMap::new();
-        let (mut applied, mut stamp) = self.machine.applied();
-        let mut flushed = applied;
-        let mut unflushed_bytes = 0;
-        while let Ok(work) = self.work.recv() {
-            match work {
-                Work::Entry(entry, local) => {
-                    assert_eq!(entry.index, applied + 1, "entries are applied in order, without gaps");
-                    unflushed_bytes += entry.data.len();
-                    stamp = self.apply(&entry, local)?.unwrap_or(stamp);
-                    applied = entry.index;
-                    (self.progress)(Progress::Applied(applied, stamp));
-                }
-                Work::Barrier(index, waiters) => barriers.entry(index).or_default().extend(waiters),
-                Work::Flush(waiter) => {
-                    let result = self.machine.flush();
-                    // The waiter may have gone.
-                    let _ = waiter.send(result.map_err(|error| error.to_string()));
+    pub(super) fn work(&mut self, work: Work, progress: &dyn Fn(Progress)) -> Result<(), ApplyError> {
+        match work {
+            Work::Entry(entry, local) => {
+                self.unflushed_bytes += entry.data.len();
+                self.apply(&entry, local)?;
+                self.moved_to(entry.index, progress);
+            }
+            Work::Conf { index, term, conf, waiter } => {
+                self.machine.apply_conf(index, term, &conf)?;
+                self.moved_to(index, progress);
+                if let Some(waiter) = waiter {
+                    // The caller may have given up.
+                    let _ = waiter.send(Ok(()));
                 }
             }
-            while let Some(reached) = barriers.first_entry().filter(|first| *first.key() <= applied) {
-                for waiter in reached.remove() {
-                    let _ = waiter.send(());
-                }
+            Work::Barrier(index, waiters) => self.barriers.entry(index).or_default().extend(waiters),
+            Work::Flush(waiter) => {
+                let result = self.machine.flush();
+                let _ = waiter.send(result.map_err(|error| error.to_string()));
             }
-            if applied - flushed >= FLUSH_ENTRIES || unflushed_bytes >= FLUSH_BYTES {
-                flushed = self.machine.flush()?;
-                unflushed_bytes = 0;
-                (self.progress)(Progress::Flushed(flushed));
+        }
+        while let Some(reached) = self.barriers.first_entry().filter(|first| *first.key() <= self.applied) {
+            for waiter in reached.remove() {
+                let _ = waiter.send(());
             }
+        }
+        if self.applied - self.flushed >= FLUSH_ENTRIES || self.unflushed_bytes >= FLUSH_BYTES {
+            self.flushed = self.machine.flush()?;
+            self.unflushed_bytes = 0;
+            progress(Progress::Flushed(self.flushed));
         }
         Ok(())
     }
 
-    /// Applies one entry and answers those who wait; the last stamp it used.
-    fn apply(&mut self, entry: &Entry, local: Option<Local>) -> Result<Option<Stamp>, ApplyError> {
-        if entry.entry_type != EntryType::EntryNormal || entry.data.is_empty() {
-            self.machine.apply(entry.index, entry.term, Stamp::ZERO, &[])?;
-            return Ok(None);
+    fn moved_to(&mut self, index: u64, progress: &dyn Fn(Progress)) {
+        assert_eq!(index, self.applied + 1, "entries are applied in order, without gaps");
+        self.applied = index;
+        progress(Progress::Applied(index, self.stamp));
+    }
+
+    /// Applies one entry and answers those who wait.
+    fn apply(&mut self, entry: &Entry, local: Option<Local>) -> Result<(), ApplyError> {
+        if entry.data.is_empty() {
+            // A new leader's first entry.
+            self.machine.apply(entry.index, entry.term, self.stamp, &[])?;
+            return Ok(());
         }
         let (batch, waiters) = match local {
             Some(local) => (local.batch, local.waiters),
@@ -102,11 +120,11 @@ impl<M: StateMachine> Applier<M> {
         };
         let outcomes = self.machine.apply(entry.index, entry.term, batch.base, &batch.commands)?;
         assert_eq!(outcomes.len(), batch.commands.len(), "every command has an outcome");
+        self.stamp = batch.base.next(batch.commands.len().saturating_sub(1) as u64);
         for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
-            // The caller may have given up.
             let _ = waiter.send(Ok(outcome));
         }
-        Ok(Some(batch.base.next(batch.commands.len().saturating_sub(1) as u64)))
+        Ok(())
     }
 }
 
@@ -115,9 +133,4 @@ pub(super) fn give_up(waiters: Vec<Waiter>) {
     for waiter in waiters {
         let _ = waiter.send(Err(GroupError::Unknown));
     }
-}
-
-/// Sends work; `false`: the applier has stopped.
-pub(super) fn send(work: &SyncSender<Work>, item: Work) -> bool {
-    work.send(item).is_ok()
 }

@@ -251,8 +251,8 @@ impl<L: LogStore> CachedLog<L> {
         Ok(())
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.last
+    pub(super) fn set_conf(&mut self, conf: ConfState) {
+        self.conf = conf;
     }
 
     pub(super) fn first(&self) -> u64 {

@@ -4,21 +4,23 @@
 //! commands that waited while the last one was being synced, so that the cost of a sync is shared by those who wait for it.
 //!
 //! - [`log`](EngineLog): where entries and votes are kept (raft-engine), fsynced before any message that relies on them.
-//! - [`node`](Group): the loop that drives raft-rs. It does all the deciding, and no other thread touches raft-rs.
+//! - `core`: raft-rs and all that waits for it, without threads or time. [`node`](Group) is the thread that drives it.
 //! - [`applier`](StateMachine): applies committed entries in order and answers those who wait.
 //!
 //! A group of one is the same code: it commits as soon as its own log is synced.
 
 mod applier;
 mod batch;
+mod core;
 mod log;
 mod logger;
 mod node;
 
 pub use batch::{Batch, BatchError, encode_command};
 pub use log::{EngineLog, LogError, LogStore, MemoryLog};
-pub use node::{Group, GroupConfig, GroupError, GroupStatus};
+pub use node::{Group, GroupConfig, GroupError, GroupStatus, Outbox};
 
+pub use ::raft::eraftpb::ConfState;
 use cairn_common::ids::Stamp;
 use cairn_common::wire::command::{Envelope, Outcome};
 
@@ -33,6 +35,12 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     /// Storage that failed. The process must end: applying again would begin from a state nobody knows.
     fn apply(&mut self, index: u64, term: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError>;
+
+    /// Members of the group at the applied position.
+    fn conf(&self) -> ConfState;
+
+    /// Moves to `index` and remembers the members that the change there left.
+    fn apply_conf(&mut self, index: u64, term: u64, conf: &ConfState) -> Result<(), ApplyError>;
 
     /// Makes everything applied so far durable without the log, and returns the index up to which it is.
     fn flush(&mut self) -> Result<u64, ApplyError>;

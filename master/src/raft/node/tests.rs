@@ -1,7 +1,8 @@
-use super::super::{ApplyError, MemoryLog};
+use super::super::{ApplyError, ConfState, MemoryLog};
 use super::*;
 use cairn_common::seam::SystemClock;
 use cairn_common::wire::command::{Command, Done};
+use std::collections::BTreeMap;
 
 /// Remembers the ttl of every OpenSession, and forgets what was not flushed when it "crashes".
 #[derive(Clone, Default)]
@@ -12,18 +13,27 @@ struct Recorder {
 #[derive(Clone, Default)]
 struct Recorded {
     applied: (u64, Stamp),
+    conf: ConfState,
     seen: Vec<(Stamp, u64)>,
     flushed: Option<Box<Recorded>>,
 }
 
 impl Recorder {
+    fn new(voters: &[u64]) -> Recorder {
+        let recorder = Recorder::default();
+        recorder.state.lock().unwrap().conf = ConfState { voters: voters.to_vec(), ..ConfState::default() };
+        recorder
+    }
+
     fn seen(&self) -> Vec<u64> {
         self.state.lock().unwrap().seen.iter().map(|(_, ttl)| *ttl).collect()
     }
 
     fn crashed(&self) -> Recorder {
-        let flushed = self.state.lock().unwrap().flushed.clone();
-        Recorder { state: Arc::new(Mutex::new(flushed.map(|flushed| *flushed).unwrap_or_default())) }
+        let state = self.state.lock().unwrap();
+        let begin = Recorded { conf: state.conf.clone(), ..Recorded::default() };
+        let flushed = state.flushed.clone().map_or(begin, |flushed| *flushed);
+        Recorder { state: Arc::new(Mutex::new(flushed)) }
     }
 }
 
@@ -46,6 +56,17 @@ impl StateMachine for Recorder {
         Ok(commands.iter().map(|_| Ok(Done::Nothing)).collect())
     }
 
+    fn conf(&self) -> ConfState {
+        self.state.lock().unwrap().conf.clone()
+    }
+
+    fn apply_conf(&mut self, index: u64, _: u64, conf: &ConfState) -> Result<(), ApplyError> {
+        let mut state = self.state.lock().unwrap();
+        assert_eq!(index, state.applied.0 + 1);
+        (state.applied.0, state.conf) = (index, conf.clone());
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<u64, ApplyError> {
         let mut state = self.state.lock().unwrap();
         let copy = Recorded { flushed: None, ..state.clone() };
@@ -59,18 +80,12 @@ fn command(ttl_ms: u64) -> Envelope {
     Envelope { session: None, command: Command::OpenSession { ttl_ms, owner } }
 }
 
-fn config(node: u32, voters: &[u32], run: u64) -> GroupConfig {
-    GroupConfig {
-        node: NodeId(node),
-        voters: voters.iter().copied().map(NodeId).collect(),
-        run,
-        outbox: Box::new(|_| ()),
-        fatal: Box::new(|reason| panic!("{reason}")),
-    }
+fn config(node: u32, run: u64) -> GroupConfig {
+    GroupConfig { node: NodeId(node), run, outbox: Box::new(|_| ()), fatal: Box::new(|reason| panic!("{reason}")) }
 }
 
 fn alone(recorder: &Recorder, log: &MemoryLog, run: u64) -> Group {
-    Group::start(config(1, &[1], run), recorder.clone(), log.clone(), Arc::new(SystemClock::new())).unwrap()
+    Group::start(config(1, run), recorder.clone(), log.clone(), Arc::new(SystemClock::new())).unwrap()
 }
 
 /// Proposes until a leader takes it.
@@ -86,7 +101,7 @@ async fn propose(group: &Group, ttl_ms: u64) {
 
 #[tokio::test]
 async fn commands_that_wait_together_share_an_entry_and_keep_their_order() {
-    let (recorder, log) = (Recorder::default(), MemoryLog::default());
+    let (recorder, log) = (Recorder::new(&[1]), MemoryLog::default());
     let group = alone(&recorder, &log, 1);
     propose(&group, 0).await;
     futures::future::join_all((1..=500).map(|n| propose(&group, n))).await;
@@ -102,7 +117,7 @@ async fn commands_that_wait_together_share_an_entry_and_keep_their_order() {
 #[tokio::test]
 async fn what_was_acknowledged_is_applied_again_after_a_crash() {
     let log = MemoryLog::default();
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::new(&[1]);
     for run in 1..=4u64 {
         let group = alone(&recorder, &log, run);
         for n in 0..20 {
@@ -129,19 +144,19 @@ async fn what_was_acknowledged_is_applied_again_after_a_crash() {
 
 #[tokio::test]
 async fn a_log_that_is_older_than_the_state_is_refused() {
-    let (recorder, log) = (Recorder::default(), MemoryLog::default());
+    let (recorder, log) = (Recorder::new(&[1]), MemoryLog::default());
     let group = alone(&recorder, &log, 1);
     propose(&group, 1).await;
     group.stop();
     let fresh = MemoryLog::default();
-    let error = Group::start(config(1, &[1], 2), recorder, fresh, Arc::new(SystemClock::new())).err().unwrap();
+    let error = Group::start(config(1, 2), recorder, fresh, Arc::new(SystemClock::new())).err().unwrap();
     assert!(error.to_string().contains("old copy"), "{error}");
 }
 
 /// Three members whose messages go straight into each other's queues.
 fn three() -> (Vec<Arc<Group>>, Vec<Recorder>) {
     let groups: Arc<Mutex<BTreeMap<u64, Arc<Group>>>> = Arc::default();
-    let recorders: Vec<Recorder> = (0..3).map(|_| Recorder::default()).collect();
+    let recorders: Vec<Recorder> = (0..3).map(|_| Recorder::new(&[1, 2, 3])).collect();
     for node in 1..=3u32 {
         let peers = Arc::clone(&groups);
         let outbox = Box::new(move |messages: Vec<Message>| {
@@ -153,7 +168,7 @@ fn three() -> (Vec<Arc<Group>>, Vec<Recorder>) {
                 }
             }
         });
-        let config = GroupConfig { outbox, ..config(node, &[1, 2, 3], u64::from(node)) };
+        let config = GroupConfig { outbox, ..config(node, u64::from(node)) };
         let recorder = recorders[node as usize - 1].clone();
         let group = Group::start(config, recorder, MemoryLog::default(), Arc::new(SystemClock::new())).unwrap();
         groups.lock().unwrap().insert(u64::from(node), Arc::new(group));
