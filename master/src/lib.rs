@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The masters: which files there are, what they consist of, and who is in the cluster.
+//!
+//! Read in this order: [`store`] keeps rows; [`state`] decides what a command does to them, and nothing else does; [`query`]
+//! answers questions from them. These three are pure: no clock, no network, no order of hashing.
+
+pub mod query;
+pub mod state;
+pub mod store;
