@@ -11,6 +11,7 @@ mod batch;
 #[cfg(test)]
 pub(crate) mod contract;
 mod dump;
+mod entries;
 pub mod key;
 mod memory;
 mod overlay;
@@ -20,6 +21,7 @@ mod scan;
 
 pub use batch::WriteBatch;
 pub use dump::{export, fingerprint};
+pub use entries::EntryWalk;
 pub use memory::MemoryStore;
 pub use overlay::Overlay;
 #[cfg(feature = "rocks")]

@@ -159,6 +159,13 @@ impl ScannedKey for ReferenceKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MisplacedKey(pub ReferenceKey);
 
+impl MisplacedKey {
+    /// What the keys of all misplaced chunks start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::Misplaced).finish()
+    }
+}
+
 impl RowKey for MisplacedKey {
     const TABLE: Table = Table::System;
     type Row = Vec<NodeId>;

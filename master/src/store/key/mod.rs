@@ -31,7 +31,7 @@ pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
 pub use upload::{FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey, StagingRow};
 
-use super::Table;
+use super::{Cursor, StoreError, Table};
 use bytes::Bytes;
 use cairn_common::wire::DecodeError;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,14 @@ pub trait Record: Sized {
     fn from_bytes(bytes: Bytes) -> Result<Self, DecodeError> {
         Self::from_slice(&bytes)
     }
+}
+
+/// The row that a cursor is on, decoded; `None`: it is at its end.
+pub fn decode_row<K: ScannedKey>(cursor: &dyn Cursor) -> Result<Option<(K, K::Row)>, StoreError> {
+    let Some((key, value)) = cursor.row() else { return Ok(None) };
+    let damaged = |reason| StoreError::row(K::TABLE, key, reason);
+    let decoded = K::decode(key).ok_or_else(|| damaged(DecodeError::Malformed))?;
+    Ok(Some((decoded, K::Row::from_slice(value).map_err(damaged)?)))
 }
 
 /// Values that are encoded as messages are: a format byte, then postcard.

@@ -99,6 +99,13 @@ impl RowKey for AnswerKey {
     }
 }
 
+impl AnswerKey {
+    /// What the keys of all answers start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::sessions(SessionKind::Answer).finish()
+    }
+}
+
 impl ScannedKey for AnswerKey {
     fn decode(bytes: &[u8]) -> Option<AnswerKey> {
         let mut reader = KeyReader::sessions(bytes, SessionKind::Answer)?;
@@ -108,6 +115,11 @@ impl ScannedKey for AnswerKey {
 }
 
 impl WindowKey {
+    /// What the keys of all windows start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::sessions(SessionKind::Window).finish()
+    }
+
     /// What the keys of a session's windows start with.
     pub(crate) fn of(session: SessionId) -> Vec<u8> {
         KeyWriter::sessions(SessionKind::Window).u64(session.0).finish()

@@ -4,7 +4,7 @@ use super::{Body, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard
 use crate::store::Table;
 use cairn_common::chunk::Chunking;
 use cairn_common::file::{Attributes, Checksum};
-use cairn_common::ids::{BucketId, ManifestId, Stamp, UploadId};
+use cairn_common::ids::{BucketId, ManifestId, Stamp, TenantId, UploadId};
 use cairn_common::manifest::{Root, RootHasher};
 use cairn_common::wire::command::Committed;
 use cairn_common::wire::master::Caller;
@@ -20,14 +20,18 @@ pub struct StagingKey(pub UploadId);
 pub struct StagingRow {
     /// Where its chunks belong.
     pub bucket: BucketId,
+    /// Whose bucket that is.
+    pub tenant: TenantId,
+    /// Copies that the bucket asks for; `None`: the cluster's number.
+    pub replicas: Option<u8>,
     /// Who began it: nobody else can append to it or commit it, since its id is easily guessed.
     pub owner: Caller,
     /// How the file is cut.
     pub chunking: Chunking,
     /// The root over the segments so far.
     pub hasher: RootHasher,
-    /// Durable copies of its least copied chunk so far.
-    pub copies: u8,
+    /// Durable copies of its least copied chunk so far; `None`: it has no chunks yet.
+    pub copies: Option<u8>,
     /// When it began or was last appended to.
     pub touched: Stamp,
 }
@@ -144,6 +148,11 @@ pub struct PartRow {
 }
 
 impl PartKey {
+    /// What the keys of all parts start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::Part).finish()
+    }
+
     /// What the keys of an upload's parts start with.
     pub(crate) fn of(upload: UploadId) -> Vec<u8> {
         KeyWriter::system(SystemKind::Part).u64(upload.0).finish()
