@@ -39,6 +39,14 @@ pub const LIST_MAX_KEYS: u32 = 1000;
 pub const LIST_SCAN_ROWS: u32 = 100_000;
 /// Buckets of a tenant.
 pub const BUCKETS_MAX: u32 = 10_000;
+/// Ranges that one manifest may have of others: a file of the most parts, some of them copied from such a file.
+pub const RANGES_MAX: u64 = 2 * PARTS_MAX as u64;
+/// Access keys of a cluster.
+pub const ACCESS_KEYS_MAX: u64 = 10_000;
+/// Join tokens that are neither used nor over.
+pub const JOIN_TOKENS_MAX: usize = 1000;
+/// Names, zones, labels, reasons and ids that a command brings along.
+pub const TEXT_MAX_BYTES: usize = 255;
 
 /// Bytes of all commands in one log entry. The first command of an entry may be larger, up to [`FRAME_MAX_BYTES`].
 pub const ENTRY_MAX_BYTES: usize = 1 << 20;
@@ -57,6 +65,10 @@ pub const FRAME_REQUESTS_MAX: usize = 1024;
 pub const SESSION_TTL_MS: u64 = 5 * 60_000;
 /// How often a session is renewed.
 pub const SESSION_RENEW_MS: u64 = 60_000;
+/// Sessions of a cluster.
+pub const SESSIONS_MAX: u64 = 100_000;
+/// Windows that one session may have open.
+pub const WINDOWS_MAX: usize = 1024;
 /// Answers kept for one session; a client may have this many commands unanswered.
 pub const SESSION_UNANSWERED_MAX: u64 = 4096;
 /// Life of an upload window.
@@ -71,6 +83,8 @@ pub const READ_TOKEN_TTL_MS: u64 = 60 * 60_000;
 pub const READ_GRACE_MS: u64 = 60 * 60_000;
 /// How long a finished multipart upload answers a repeated Complete or Abort.
 pub const UPLOAD_RESULT_MS: u64 = 24 * 60 * 60_000;
+/// How long a staged upload stays without being appended to.
+pub const STAGED_UPLOAD_MS: u64 = 24 * 60 * 60_000;
 /// How far a client's clock may be off when it signs a request, as S3.
 pub const CLOCK_SKEW_MS: u64 = 15 * 60_000;
 /// Life of a join token.
@@ -82,8 +96,10 @@ pub const EPOCHS_KEPT_MAX: usize = 8;
 pub const REPLICAS_MAX: u8 = 9;
 /// Copies that a cluster rises to by itself.
 pub const REPLICAS_DEFAULT: u8 = 3;
-/// Nodes in a ring.
+/// Nodes in a ring, and nodes that are not removed.
 pub const NODES_MAX: usize = 1024;
+/// Disks of a node.
+pub const VOLUMES_MAX: usize = 256;
 
 /// A framed call without an answer after this long is given up, with an unknown outcome.
 pub const CALL_TIMEOUT_MS: u64 = 10_000;

@@ -689,9 +689,11 @@ impl Refusal {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Refusal::SessionEnded => ErrorKind::Unknown,
-            Refusal::SessionCrowded | Refusal::ShortOfQuorum { .. } | Refusal::WindowEnded | Refusal::TooManyEpochs => {
-                ErrorKind::Unavailable
-            }
+            Refusal::SessionCrowded
+            | Refusal::TooManySessions
+            | Refusal::ShortOfQuorum { .. }
+            | Refusal::WindowEnded
+            | Refusal::TooManyEpochs => ErrorKind::Unavailable,
             Refusal::NoSuchBucket(_)
             | Refusal::NoSuchFile(_)
             | Refusal::NoSuchUpload(_)
@@ -719,6 +721,7 @@ impl Refusal {
             | Refusal::PartTooSmall { .. }
             | Refusal::InvalidRange { .. }
             | Refusal::Unsupported(_)
+            | Refusal::SourceInline(_)
             | Refusal::Invalid(_) => ErrorKind::Invalid,
         }
     }
