@@ -12,9 +12,9 @@ mod release;
 mod sessions;
 mod staging;
 
-use super::{Machine, check};
+use super::{Machine, Members, check};
 use crate::store::key::{BucketKey, ReferenceKey, TotalsKey, UsageKey};
-use crate::store::{MemoryStore, MetaStore, MetaView, Position};
+use crate::store::{MemoryStore, MetaStore, MetaView};
 use bytes::Bytes;
 use cairn_common::auth::{Mac, Receipt};
 use cairn_common::chunk::{ChunkAddress, ChunkId, Chunking, IdKind};
@@ -30,6 +30,7 @@ use cairn_common::wire::command::{
     SessionSequence,
 };
 use cairn_common::wire::master::{Caller, Usage};
+use std::sync::Arc;
 
 /// A chunkserver that serves.
 #[derive(Clone, Copy, Debug)]
@@ -280,6 +281,10 @@ impl World {
 
     pub(crate) fn releasing(&self) -> u64 {
         self.view().row(&TotalsKey).unwrap().unwrap_or_default().releasing
+    }
+
+    pub(crate) fn members(&self) -> Arc<Members> {
+        Arc::clone(self.machine.members().unwrap())
     }
 
     pub(crate) fn view(&self) -> &dyn MetaView {
