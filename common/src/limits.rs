@@ -77,6 +77,16 @@ pub const WINDOW_MAX_MS: u64 = 60 * 60_000;
 pub const WINDOW_REPLACE_MS: u64 = 5 * 60_000;
 /// Chunks written under one window before it is replaced.
 pub const WINDOW_CHUNKS_MAX: u64 = 4096;
+/// Bytes that may be written to one node under one window.
+pub const WINDOW_LIMIT_BYTES: u64 = 64 << 30;
+/// How long an opened file may be read on.
+pub const OPEN_TICKET_TTL_MS: u64 = 24 * 60 * 60_000;
+/// Entries in a page of a manifest.
+pub const PAGE_ENTRIES_MAX: usize = 256;
+/// Nodes named for a chunk in a page; more are named when asked for.
+pub const PAGE_NODES_MAX: usize = 4;
+/// A request that waits for a leader longer than this is answered that there is none.
+pub const BARRIER_TIMEOUT_MS: u64 = 5_000;
 /// Life of a read token.
 pub const READ_TOKEN_TTL_MS: u64 = 60 * 60_000;
 /// How long the references of a version that left its last place are kept.

@@ -8,3 +8,11 @@ pub mod query;
 pub mod raft;
 pub mod state;
 pub mod store;
+
+mod api;
+mod machine;
+mod server;
+mod tasks;
+
+pub use api::MasterFrames;
+pub use server::{Bootstrap, MasterConfig, MasterServer, StartError};
