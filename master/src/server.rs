@@ -174,9 +174,9 @@ impl MasterServer {
             expires: None,
         };
         let commands = [
-            // The key first: a cluster that exists has one that opens it.
-            Command::CreateKey(Box::new(key)),
             Command::Init { cluster: self.cluster, replicas: replicas.unwrap_or(1), rise: replicas.is_none() },
+            // The key before the node: a cluster that has a node has a key that opens it.
+            Command::CreateKey(Box::new(key)),
             Command::AddNode { name, zone, weight, address, roles, join_token: None },
         ];
         for command in commands {

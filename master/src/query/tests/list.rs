@@ -27,9 +27,9 @@ fn shown(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>) -> Vec<
     let mut shown: Vec<(String, bool)> = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(prefix)) {
         let rest = &key[prefix.len()..];
-        let folded = delimiter.filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| {
-            rest.find(delimiter).map(|at| format!("{prefix}{}", &rest[..at + delimiter.len()]))
-        });
+        let folded = delimiter
+            .filter(|delimiter| !delimiter.is_empty())
+            .and_then(|delimiter| rest.find(delimiter).map(|at| format!("{prefix}{}", &rest[..at + delimiter.len()])));
         let entry = folded.map_or_else(|| (key.clone(), false), |folded| (folded, true));
         if shown.last() != Some(&entry) {
             shown.push(entry);
@@ -84,11 +84,7 @@ fn text(longest: usize) -> impl Strategy<Value = String> {
 }
 
 fn after() -> impl Strategy<Value = ListAfter> {
-    prop_oneof![
-        Just(ListAfter::Start),
-        text(4).prop_map(ListAfter::Name),
-        text(4).prop_map(ListAfter::Token),
-    ]
+    prop_oneof![Just(ListAfter::Start), text(4).prop_map(ListAfter::Name), text(4).prop_map(ListAfter::Token),]
 }
 
 proptest! {
