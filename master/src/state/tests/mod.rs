@@ -2,7 +2,6 @@
 //! give them. After every command all rules are checked from scratch.
 
 mod access;
-mod batching;
 mod chunks;
 mod files;
 mod membership;
@@ -113,6 +112,12 @@ impl World {
         }
         world.open_session();
         world
+    }
+
+    /// The same world on another store with the same rows.
+    pub(crate) fn on(&self, store: Box<dyn MetaStore>) -> World {
+        let machine = Machine { members: self.machine.members().cloned() };
+        World { store, machine, servers: self.servers.clone(), ..*self }
     }
 
     /// Applies one entry at the next stamp.

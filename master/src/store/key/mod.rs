@@ -94,7 +94,7 @@ pub(crate) use postcard_records;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Present;
 
-postcard_records!(Present, u64);
+postcard_records!(Present);
 
 /// First byte of the keys of [`Table::System`]. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
