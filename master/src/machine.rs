@@ -2,9 +2,11 @@
 
 use crate::raft::{ApplyError, ConfState, StateMachine};
 use crate::state::{Machine, Members};
-use crate::store::{MetaStore, MetaView, StoreError, WriteBatch};
+use crate::store::key::{RaftMembers, RaftMembersKey, RowKey as _};
+use crate::store::{MetaStore, MetaView, Position, StoreError, WriteBatch};
 use arc_swap::ArcSwapOption;
 use cairn_common::ids::{NodeId, Stamp};
+use cairn_common::wire;
 use cairn_common::wire::command::{Envelope, Outcome};
 use std::sync::Arc;
 
@@ -13,7 +15,6 @@ pub(crate) struct StoreMachine {
     store: Arc<dyn MetaStore>,
     machine: Machine,
     members: Arc<ArcSwapOption<Members>>,
-    node: NodeId,
 }
 
 impl StoreMachine {
@@ -21,11 +22,51 @@ impl StoreMachine {
     pub(crate) fn new(
         store: Arc<dyn MetaStore>,
         members: Arc<ArcSwapOption<Members>>,
-        node: NodeId,
     ) -> Result<StoreMachine, StoreError> {
         let view: &dyn MetaView = store.as_ref();
         members.store(Members::load(view, None)?);
-        Ok(StoreMachine { store, machine: Machine::new(), members, node })
+        Ok(StoreMachine { store, machine: Machine::new(), members })
+    }
+}
+
+/// Where the log of a new cluster begins. Not at zero: a member that begins there has missed the making of the group, and gets a
+/// snapshot instead of entries.
+pub(crate) const FIRST: (u64, u64) = (1, 1);
+
+/// Makes the state of a group with one member.
+pub(crate) fn init_state(store: &dyn MetaStore, node: NodeId) -> Result<(), StoreError> {
+    let batch = members_batch(&RaftMembers { voters: vec![node], ..RaftMembers::default() });
+    let position = Position::default().after(FIRST.0, FIRST.1, Stamp::ZERO, &batch);
+    store.write(&batch, &position)?;
+    store.flush()
+}
+
+fn members_batch(members: &RaftMembers) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    batch.put(RaftMembersKey::TABLE, RaftMembersKey.encode(), wire::encode(members));
+    batch
+}
+
+fn to_conf(members: &RaftMembers) -> ConfState {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| u64::from(node.0)).collect();
+    ConfState {
+        voters: ids(&members.voters),
+        learners: ids(&members.learners),
+        voters_outgoing: ids(&members.voters_outgoing),
+        learners_next: ids(&members.learners_next),
+        auto_leave: members.auto_leave,
+        ..ConfState::default()
+    }
+}
+
+fn from_conf(conf: &ConfState) -> RaftMembers {
+    let nodes = |ids: &[u64]| ids.iter().filter_map(|id| u32::try_from(*id).ok()).map(NodeId).collect();
+    RaftMembers {
+        voters: nodes(&conf.voters),
+        learners: nodes(&conf.learners),
+        voters_outgoing: nodes(&conf.voters_outgoing),
+        learners_next: nodes(&conf.learners_next),
+        auto_leave: conf.auto_leave,
     }
 }
 
@@ -62,11 +103,16 @@ impl StateMachine for StoreMachine {
     }
 
     fn conf(&self) -> ConfState {
-        ConfState { voters: vec![u64::from(self.node.0)], ..ConfState::default() }
+        let view: &dyn MetaView = self.store.as_ref();
+        let members = view.row(&RaftMembersKey).expect("the members can be read from a store that opened");
+        members.map(|members| to_conf(&members)).unwrap_or_default()
     }
 
-    fn apply_conf(&mut self, _: u64, _: u64, _: &ConfState) -> Result<(), ApplyError> {
-        Err(ApplyError("this release has groups of one master only".to_owned()))
+    fn apply_conf(&mut self, index: u64, term: u64, conf: &ConfState) -> Result<(), ApplyError> {
+        let before = self.store.applied().map_err(failed)?;
+        assert_eq!(index, before.index + 1, "entries are applied in order, without gaps");
+        let batch = members_batch(&from_conf(conf));
+        self.store.write(&batch, &before.after(index, term, before.stamp, &batch)).map_err(failed)
     }
 
     fn flush(&mut self) -> Result<u64, ApplyError> {

@@ -1,8 +1,8 @@
 //! A master: its folder, its threads, and the life of both.
 
 use crate::api::Keyring;
-use crate::machine::StoreMachine;
-use crate::raft::{EngineLog, Group, GroupConfig, GroupError, GroupStatus};
+use crate::machine::{FIRST, StoreMachine, init_state};
+use crate::raft::{EngineLog, LogStore as _, Group, GroupConfig, GroupError, GroupStatus};
 use crate::state::Members;
 use crate::store::{MetaSnapshot, MetaStore, RocksMemory, RocksStore};
 use crate::tasks;
@@ -115,14 +115,18 @@ impl MasterServer {
     ) -> Result<Arc<MasterServer>, StartError> {
         let store =
             Arc::new(RocksStore::open(&config.folder.join("state"), &RocksMemory::new(CACHE_BYTES, BUFFER_BYTES))?);
+        let mut log = EngineLog::open(&config.folder.join("log"))?;
+        if store.applied()?.index == 0 && log.last_index()? <= FIRST.0 {
+            init_state(store.as_ref(), config.node)?;
+            log.reset(FIRST.0, FIRST.1)?;
+        }
         let members = Arc::new(ArcSwapOption::empty());
-        let machine = StoreMachine::new(Arc::clone(&store) as Arc<dyn MetaStore>, Arc::clone(&members), config.node)?;
+        let machine = StoreMachine::new(Arc::clone(&store) as Arc<dyn MetaStore>, Arc::clone(&members))?;
         if let Some(known) = members.load().as_ref().map(|members: &Arc<Members>| members.membership.cluster)
             && known != config.cluster
         {
             return Err(StartError::OtherCluster { folder: config.folder, found: known, expected: config.cluster });
         }
-        let log = EngineLog::open(&config.folder.join("log"))?;
         let group_config = GroupConfig {
             node: config.node,
             run: random.number(),

@@ -35,6 +35,8 @@ pub trait LogStore: Send + 'static {
     fn append(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), LogError>;
     /// Entries from `low` to before `high`, all of which are kept.
     fn entries(&self, low: u64, high: u64) -> Result<Vec<Entry>, LogError>;
+    /// Forgets all entries, and begins anew behind `index`, whose term is `term` and which is committed. Durable on return.
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError>;
     /// Forgets entries up to and including `index`, whose term is `term`. Need not be durable.
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError>;
 }
@@ -126,6 +128,20 @@ impl LogStore for EngineLog {
         Ok(entries)
     }
 
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError> {
+        let old = self.hard_state()?;
+        // The vote of this term or a later one stands.
+        let (term_, vote) = if old.term >= term { (old.term, old.vote) } else { (term, 0) };
+        let hard_state = HardState { term: term_, vote, commit: index, ..HardState::default() };
+        let mut batch = LogBatch::default();
+        batch.add_command(GROUP, raft_engine::Command::Clean);
+        let both = u128::from(index) << 64 | u128::from(term);
+        batch.put(GROUP, TRUNCATED.to_vec(), both.to_be_bytes().to_vec()).map_err(engine_error)?;
+        batch.put_message(GROUP, HARD_STATE.to_vec(), &hard_state).map_err(engine_error)?;
+        self.engine.write(&mut batch, true).map_err(engine_error)?;
+        Ok(())
+    }
+
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError> {
         let mut batch = LogBatch::default();
         let both = u128::from(index) << 64 | u128::from(term);
@@ -187,6 +203,18 @@ impl LogStore for MemoryLog {
             let first = contents.truncated.0 + 1;
             contents.entries[(low - first) as usize..(high - first) as usize].to_vec()
         }))
+    }
+
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError> {
+        self.with(|contents| {
+            contents.entries.clear();
+            contents.truncated = (index, term);
+            if contents.hard_state.term < term {
+                contents.hard_state = HardState { term, ..HardState::default() };
+            }
+            contents.hard_state.commit = index;
+        });
+        Ok(())
     }
 
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError> {
@@ -365,12 +393,22 @@ mod tests {
         let second = again(first);
         assert_eq!(second.hard_state().unwrap(), hard_state(1, 7, 3));
         assert_eq!((second.truncated().unwrap(), second.last_index().unwrap()), ((4, 1), 9));
+        let mut second = second;
         let read = second.entries(5, 10).unwrap();
         assert_eq!(
             read.iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>(),
             [(5, 1), (6, 1), (7, 1), (8, 2), (9, 2)]
         );
         assert_eq!(read[0].data, vec![5; 100]);
+        second.reset(20, 3).unwrap();
+        assert_eq!((second.truncated().unwrap(), second.last_index().unwrap()), ((20, 3), 20));
+        assert_eq!(second.hard_state().unwrap(), hard_state(3, 0, 20));
+        second.append(&[entry(21, 4)], Some(&hard_state(4, 2, 20))).unwrap();
+        second.reset(30, 4).unwrap();
+        assert_eq!(second.hard_state().unwrap(), hard_state(4, 2, 30), "the vote of the term stands");
+        assert_eq!(second.last_index().unwrap(), 30);
+        second.append(&[entry(31, 4)], None).unwrap();
+        assert_eq!(second.entries(31, 32).unwrap()[0].term, 4);
     }
 
     #[test]

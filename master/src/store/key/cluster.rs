@@ -41,6 +41,26 @@ single_row!(
     /// The stamp of the last change of the membership: tells whether a decoded one is still good, without decoding it again.
     MembershipStampKey => Stamp, MembershipStamp
 );
+single_row!(
+    /// Members of the masters' Raft group. Changed by the group's own entries, never by commands.
+    RaftMembersKey => RaftMembers, RaftMembers
+);
+
+/// Members of the masters' Raft group at the position of the state. The second half is set while a change is under way (joint
+/// consensus).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RaftMembers {
+    /// Who votes.
+    pub voters: Vec<NodeId>,
+    /// Who follows without a vote.
+    pub learners: Vec<NodeId>,
+    /// Who votes as well until the change is through.
+    pub voters_outgoing: Vec<NodeId>,
+    /// Who will follow without a vote when the change is through.
+    pub learners_next: Vec<NodeId>,
+    /// Whether the leader ends the change by itself.
+    pub auto_leave: bool,
+}
 
 /// Counters of the whole state, exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -132,4 +152,4 @@ impl ScannedKey for JoinTokenKey {
     }
 }
 
-postcard_records!(Totals, Membership, KeyRecord, JoinTokenRow, Vec<VolumeId>);
+postcard_records!(Totals, Membership, KeyRecord, JoinTokenRow, RaftMembers, Vec<VolumeId>);

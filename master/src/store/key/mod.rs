@@ -20,7 +20,8 @@ mod upload;
 
 pub use bucket::{BucketKey, BucketOfTenantKey, BucketRow, TenantKey, TenantRow, UsageKey};
 pub use cluster::{
-    AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey, Totals,
+    AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey,
+    RaftMembers, RaftMembersKey, Totals,
     TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, InlineId, InlineKey, InlineRow};
@@ -118,6 +119,7 @@ pub(crate) enum SystemKind {
     Misplaced = 32,
     AccessKey = 40,
     JoinToken = 41,
+    RaftMembers = 50,
 }
 
 /// First byte of the keys of [`Table::Sessions`]. Numbers are never reused.
