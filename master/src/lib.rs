@@ -11,8 +11,11 @@ pub mod store;
 
 mod api;
 mod machine;
+mod members;
+mod peers;
 mod server;
+mod stores;
 mod tasks;
 
 pub use api::MasterFrames;
-pub use server::{Bootstrap, MasterConfig, MasterServer, StartError};
+pub use server::{Bootstrap, MasterConfig, MasterSeams, MasterServer, StartError};

@@ -1,9 +1,11 @@
 //! The state machine that the log drives: commands go through `state`, changes into the store.
 
+use crate::peers::Staging;
 use crate::raft::{ApplyError, ConfState, StateMachine};
 use crate::state::{Machine, Members};
 use crate::store::key::{RaftMembers, RaftMembersKey, RowKey as _};
 use crate::store::{MetaStore, MetaView, Position, StoreError, WriteBatch};
+use crate::stores::Stores;
 use arc_swap::ArcSwapOption;
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::wire;
@@ -12,7 +14,8 @@ use std::sync::Arc;
 
 /// The masters' state under the log. What it changes is visible to every reader of the store on return.
 pub(crate) struct StoreMachine {
-    store: Arc<dyn MetaStore>,
+    stores: Arc<Stores>,
+    staging: Staging,
     machine: Machine,
     members: Arc<ArcSwapOption<Members>>,
 }
@@ -20,12 +23,12 @@ pub(crate) struct StoreMachine {
 impl StoreMachine {
     /// `members` is kept equal to the membership in the state.
     pub(crate) fn new(
-        store: Arc<dyn MetaStore>,
+        stores: Arc<Stores>,
+        staging: Staging,
         members: Arc<ArcSwapOption<Members>>,
     ) -> Result<StoreMachine, StoreError> {
-        let view: &dyn MetaView = store.as_ref();
-        members.store(Members::load(view, None)?);
-        Ok(StoreMachine { store, machine: Machine::new(), members })
+        members.store(Members::load(stores.current().as_ref(), None)?);
+        Ok(StoreMachine { stores, staging, machine: Machine::new(), members })
     }
 }
 
@@ -39,6 +42,11 @@ pub(crate) fn init_state(store: &dyn MetaStore, node: NodeId) -> Result<(), Stor
     let position = Position::default().after(FIRST.0, FIRST.1, Stamp::ZERO, &batch);
     store.write(&batch, &position)?;
     store.flush()
+}
+
+/// Members of the group in a state; none in an empty one.
+pub(crate) fn conf_in(view: &dyn MetaView) -> Result<ConfState, StoreError> {
+    Ok(view.row(&RaftMembersKey)?.map(|members| to_conf(&members)).unwrap_or_default())
 }
 
 fn members_batch(members: &RaftMembers) -> WriteBatch {
@@ -77,23 +85,23 @@ fn failed(error: StoreError) -> ApplyError {
 impl StateMachine for StoreMachine {
     fn applied(&self) -> (u64, Stamp) {
         // A store that cannot say where it is cannot be used: the process ends before it does harm.
-        let position = self.store.applied().expect("the position can be read from a store that opened");
+        let position = self.stores.current().applied().expect("the position can be read from a store that opened");
         (position.index, position.stamp)
     }
 
     fn apply(&mut self, index: u64, term: u64, base: Stamp, commands: &[Envelope]) -> Result<Vec<Outcome>, ApplyError> {
-        let before = self.store.applied().map_err(failed)?;
+        let store = self.stores.current();
+        let before = store.applied().map_err(failed)?;
         assert_eq!(index, before.index + 1, "entries are applied in order, without gaps");
         if commands.is_empty() {
             let nothing = WriteBatch::default();
             let after = before.after(index, term, before.stamp, &nothing);
-            self.store.write(&nothing, &after).map_err(failed)?;
+            store.write(&nothing, &after).map_err(failed)?;
             return Ok(Vec::new());
         }
-        let view: &dyn MetaView = self.store.as_ref();
-        let applied = self.machine.apply_entry(view, base, commands).map_err(failed)?;
+        let applied = self.machine.apply_entry(store.as_ref(), base, commands).map_err(failed)?;
         let after = before.after(index, term, applied.stamp, &applied.batch);
-        self.store.write(&applied.batch, &after).map_err(failed)?;
+        store.write(&applied.batch, &after).map_err(failed)?;
         if let Some(members) = self.machine.members()
             && self.members.load().as_ref().is_none_or(|known| !Arc::ptr_eq(known, members))
         {
@@ -103,20 +111,30 @@ impl StateMachine for StoreMachine {
     }
 
     fn conf(&self) -> ConfState {
-        let view: &dyn MetaView = self.store.as_ref();
-        let members = view.row(&RaftMembersKey).expect("the members can be read from a store that opened");
-        members.map(|members| to_conf(&members)).unwrap_or_default()
+        conf_in(self.stores.current().as_ref()).expect("the members can be read from a store that opened")
     }
 
     fn apply_conf(&mut self, index: u64, term: u64, conf: &ConfState) -> Result<(), ApplyError> {
-        let before = self.store.applied().map_err(failed)?;
+        let store = self.stores.current();
+        let before = store.applied().map_err(failed)?;
         assert_eq!(index, before.index + 1, "entries are applied in order, without gaps");
         let batch = members_batch(&from_conf(conf));
-        self.store.write(&batch, &before.after(index, term, before.stamp, &batch)).map_err(failed)
+        store.write(&batch, &before.after(index, term, before.stamp, &batch)).map_err(failed)
+    }
+
+    fn install(&mut self, index: u64, term: u64) -> Result<(), ApplyError> {
+        let missing = || ApplyError(format!("the state at entry {index} was to be installed, and was not fetched"));
+        let new = self.staging.take(index, term).ok_or_else(missing)?;
+        self.stores.replace(new).map_err(failed)?;
+        self.machine = Machine::new();
+        self.members.store(Members::load(self.stores.current().as_ref(), None).map_err(failed)?);
+        tracing::info!(index, "the state was taken over from another master");
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<u64, ApplyError> {
-        self.store.flush().map_err(failed)?;
-        Ok(self.store.flushed().map_err(failed)?.index)
+        let store = self.stores.current();
+        store.flush().map_err(failed)?;
+        Ok(store.flushed().map_err(failed)?.index)
     }
 }

@@ -4,32 +4,49 @@ use cairn_common::auth::{ClusterKey, JoinToken, NodeKey, Secret};
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::file::{Attributes, Condition, S3Tag};
 use cairn_common::ids::{ClusterId, Domain, Generation, NodeId, SessionId};
+use cairn_common::listen::{FrameService, ListenOptions, Listener, Shutdown, frames_route};
 use cairn_common::manifest::{Entry, RootHasher};
-use cairn_common::membership::Roles;
+use cairn_common::membership::{Membership, Roles};
 use cairn_common::name::{BucketName, FilePath};
 use cairn_common::net::handshake::{Identity, Verifier as _};
-use cairn_common::seam::{HttpTransport, OsRandom, SystemClock, TlsTrust};
+use cairn_common::seam::{HttpTransport, OsRandom, RealDisk, SystemClock, TlsTrust};
 use cairn_common::wire::command::{Command, CommitFile, Done, Grant, NewContent, Refusal, Rights, SessionSequence};
 use cairn_common::wire::master::{
     Actor, Caller, Content, Found, Master as _, MasterCall, MasterError, MasterReply, MasterRequest, RangeWanted,
 };
-use cairn_master::{Bootstrap, MasterConfig, MasterServer};
+use cairn_master::{Bootstrap, MasterConfig, MasterFrames, MasterSeams, MasterServer};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ADMIN: &str = "CKADMIN";
 
-async fn start(folder: &Path) -> Arc<MasterServer> {
-    let config = MasterConfig {
+fn config(folder: &Path, node: u32, joined: Option<Membership>) -> MasterConfig {
+    MasterConfig {
         folder: folder.to_owned(),
-        node: NodeId(1),
+        node: NodeId(node),
         cluster: ClusterId([4; 16]),
         generation: Generation(1),
         cluster_key: ClusterKey::new(Secret::new([7; 32])),
-    };
-    let transport = Arc::new(HttpTransport::new(&TlsTrust::System).unwrap());
-    let server =
-        MasterServer::start(config, Arc::new(SystemClock::new()), Arc::new(OsRandom), transport).await.unwrap();
+        joined,
+    }
+}
+
+fn seams() -> MasterSeams {
+    MasterSeams {
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(OsRandom),
+        disk: Arc::new(RealDisk),
+        transport: Arc::new(HttpTransport::new(&TlsTrust::System).unwrap()),
+    }
+}
+
+async fn start(folder: &Path) -> Arc<MasterServer> {
+    start_at(folder, "http://127.0.0.1:1").await
+}
+
+async fn start_at(folder: &Path, address: &str) -> Arc<MasterServer> {
+    let server = MasterServer::start(config(folder, 1, None), seams()).await.unwrap();
     if server.is_new().await.unwrap() {
         let roles = Roles { master: true, chunkserver: false, gateway: true };
         let bootstrap = Bootstrap {
@@ -37,7 +54,7 @@ async fn start(folder: &Path) -> Arc<MasterServer> {
             name: "one".to_owned(),
             zone: "z1".to_owned(),
             weight: 0,
-            address: "http://127.0.0.1:1".to_owned(),
+            address: address.to_owned(),
             roles,
             admin: (ADMIN.to_owned(), "adminsecret".to_owned()),
         };
@@ -217,4 +234,109 @@ async fn a_join_token_admits_one_node_however_often_it_asks() {
     let (node_secret, caller) = server.secret_of(&Identity::Node(NodeId(2))).await.unwrap();
     assert_eq!((node_secret.expose(), caller), (keys[0].handshake().expose(), Caller::Node(NodeId(2))));
     server.stop().await;
+}
+
+/// A master with a port of its own.
+struct Member {
+    server: Arc<MasterServer>,
+    shutdown: Shutdown,
+}
+
+async fn bind() -> (Listener, String) {
+    let listener = Listener::bind("127.0.0.1:0", ListenOptions::default()).await.unwrap();
+    let url = listener.base_url().unwrap();
+    (listener, url)
+}
+
+fn serve(server: &Arc<MasterServer>, listener: Listener) -> Member {
+    let service = FrameService {
+        handler: Arc::new(MasterFrames(Arc::clone(server))),
+        verifier: Arc::clone(server) as Arc<_>,
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(OsRandom),
+    };
+    let shutdown = Shutdown::new();
+    tokio::spawn(listener.serve(frames_route(service), shutdown.clone(), Duration::ZERO));
+    Member { server: Arc::clone(server), shutdown }
+}
+
+async fn add_member(first: &MasterServer, folder: &Path, node: u32) -> Member {
+    let MasterReply::JoinToken(token) = ask(first, &admin(), MasterRequest::CreateJoinToken).await.unwrap() else {
+        panic!()
+    };
+    let token: JoinToken = token.parse().unwrap();
+    let (listener, address) = bind().await;
+    let request = MasterRequest::Join {
+        name: format!("m{node}"),
+        zone: "z".to_owned(),
+        weight: 0,
+        address,
+        roles: Roles { master: true, chunkserver: false, gateway: false },
+    };
+    let MasterReply::Joined(joined) = ask(first, &Caller::Joiner(token.id.clone()), request).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(joined.node, NodeId(node));
+    let sealed = joined.sealed_cluster_key.unwrap();
+    assert_eq!(token.secret().open(&node.to_be_bytes(), &sealed).unwrap(), [7; 32]);
+    let config = config(folder, node, Some(*joined.membership));
+    let server = MasterServer::start(config, seams()).await.unwrap();
+    serve(&server, listener)
+}
+
+/// Waits for something that must come about; the test run's own limit ends it if it does not.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for tries in 0.. {
+        if done() {
+            return;
+        }
+        assert!(tries < 3000, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_join_get_votes_and_go_on_without_their_leader() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (listener, address) = bind().await;
+    let first = serve(&start_at(folders[0].path(), &address).await, listener);
+    let mut talk = Talk::open(&first.server, admin()).await;
+    talk.say(bucket("photos")).await.unwrap();
+    let path = |n: u32| FilePath::new("photos", format!("f{n}")).unwrap();
+    for n in 0..50 {
+        talk.say(commit(&path(n), b"before")).await.unwrap();
+    }
+    let second = add_member(&first.server, folders[1].path(), 2).await;
+    let third = add_member(&first.server, folders[2].path(), 3).await;
+    // Both have the state, by snapshot, and the votes.
+    for member in [&second, &third] {
+        until("a member has a vote", || !member.server.status().alone && member.server.status().applied > 50).await;
+    }
+    until("the group has three voters", || !first.server.status().alone).await;
+    talk.say(commit(&path(50), b"with three")).await.unwrap();
+    // Any of them reads what was just acknowledged.
+    for member in [&first, &second, &third] {
+        assert_eq!(read(&member.server, &admin(), &path(50)).await.unwrap(), b"with three");
+        assert_eq!(read(&member.server, &admin(), &path(0)).await.unwrap(), b"before");
+    }
+    let refused = ask(&second.server, &admin(), MasterRequest::CreateJoinToken).await;
+    assert_eq!(refused, Err(MasterError::NotLeader { leader: Some(address) }));
+
+    // The session goes on with whoever leads next, and a retry is still answered once.
+    let last = talk.say(commit(&path(51), b"last")).await.unwrap();
+    first.shutdown.begin();
+    first.server.stop().await;
+    until("another member leads", || second.server.status().leading || third.server.status().leading).await;
+    let leader = if second.server.status().leading { &second } else { &third };
+    let mut talk = Talk { server: &leader.server, caller: admin(), session: talk.session, sequence: talk.sequence };
+    assert_eq!(talk.repeat(commit(&path(51), b"again")).await.unwrap(), last);
+    talk.say(commit(&path(52), b"after")).await.unwrap();
+    for member in [&second, &third] {
+        assert_eq!(read(&member.server, &admin(), &path(52)).await.unwrap(), b"after");
+        assert_eq!(read(&member.server, &admin(), &path(51)).await.unwrap(), b"last");
+    }
+    for member in [&second, &third] {
+        member.shutdown.begin();
+        member.server.stop().await;
+    }
 }

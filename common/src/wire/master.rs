@@ -534,6 +534,10 @@ pub struct Joined {
     /// Its key, sealed under the secret part of its join token.
     #[serde(with = "serde_bytes")]
     pub sealed_key: Vec<u8>,
+    /// For a master: the cluster's key, sealed in the same way.
+    pub sealed_cluster_key: Option<Vec<u8>>,
+    /// The cluster that it joined.
+    pub membership: Box<Membership>,
 }
 
 impl std::fmt::Debug for Joined {

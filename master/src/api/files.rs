@@ -25,8 +25,8 @@ impl MasterServer {
         condition: &Condition,
         range: RangeWanted,
     ) -> Result<MasterReply, MasterError> {
-        let (view, members) = (self.view()?, self.members()?);
-        let opened = match query::open(view.as_ref(), members.as_ref(), path, condition, range, PAGE)? {
+        let members = self.members()?;
+        let opened = match self.look(|view| query::open(view, &members, path, condition, range, PAGE))? {
             Found::NotModified(info) => return Ok(MasterReply::Opened(Box::new(Found::NotModified(info)))),
             Found::Here(opened) => opened,
         };
@@ -45,24 +45,24 @@ impl MasterServer {
 
     pub(super) fn page(&self, ticket: &OpenTicket, offset: u64, end: u64) -> Result<MasterReply, MasterError> {
         self.check_ticket(ticket)?;
-        let (view, members) = (self.view()?, self.members()?);
-        let page = query::page(view.as_ref(), members.as_ref(), ticket.manifest, offset, end, PAGE)?;
+        let members = self.members()?;
+        let page = self.look(|view| query::page(view, &members, ticket.manifest, offset, end, PAGE))?;
         Ok(MasterReply::Page(self.with_tokens(page)))
     }
 
     pub(super) fn read_tokens(&self, ticket: &OpenTicket, offset: u64) -> Result<MasterReply, MasterError> {
         self.check_ticket(ticket)?;
-        let (view, members) = (self.view()?, self.members()?);
+        let members = self.members()?;
         let every = PageLimits { entries: 1, nodes: usize::MAX };
-        let page = query::page(view.as_ref(), members.as_ref(), ticket.manifest, offset, offset + 1, every)?;
+        let page = self.look(|view| query::page(view, &members, ticket.manifest, offset, offset + 1, every))?;
         let page = self.with_tokens(page);
         Ok(MasterReply::ReadTokens(page.entries.into_iter().next().map(|entry| entry.replicas).unwrap_or_default()))
     }
 
     pub(super) fn where_is(&self, path: &FilePath, offset: u64) -> Result<MasterReply, MasterError> {
-        let (view, members) = (self.view()?, self.members()?);
+        let members = self.members()?;
         let limits = PageLimits { entries: WHERE_ENTRIES_MAX, nodes: usize::MAX };
-        let file = query::where_is(view.as_ref(), members.as_ref(), path, offset, limits)?;
+        let file = self.look(|view| query::where_is(view, &members, path, offset, limits))?;
         let expires_ms = self.clock.wall_ms() + READ_TOKEN_TTL_MS;
         let entries = file.stretches.into_iter().map(|stretch| WhereEntry {
             offset: stretch.offset,
@@ -83,8 +83,8 @@ impl MasterServer {
 
     pub(super) fn buckets(&self, who: &Who) -> Result<MasterReply, MasterError> {
         let Who::Key(key) = who else { return Err(MasterError::Denied) };
-        let (view, members) = (self.view()?, self.members()?);
-        let mut buckets = query::buckets(view.as_ref(), members.as_ref(), key.tenant)?;
+        let members = self.members()?;
+        let mut buckets = self.look(|view| query::buckets(view, &members, key.tenant))?;
         let any = |rights: &Rights| *rights != Rights::default();
         buckets.retain(|bucket| {
             key.grants

@@ -17,6 +17,7 @@ pub(crate) use keyring::Keyring;
 
 use crate::query;
 use crate::server::MasterServer;
+use crate::store::MetaView;
 use access::{Need, Who, need};
 use async_trait::async_trait;
 use cairn_common::wire::command::Refusal;
@@ -50,27 +51,28 @@ impl MasterServer {
             MasterRequest::Membership { revision } => self.membership(revision),
             MasterRequest::WriteTokens { window, bucket } => self.write_tokens(caller, window, &bucket),
             MasterRequest::Bucket { name } => {
-                Ok(MasterReply::Bucket(query::bucket(self.view()?.as_ref(), self.members()?.as_ref(), &name)?))
+                let members = self.members()?;
+                Ok(MasterReply::Bucket(self.look(|view| query::bucket(view, &members, &name))?))
             }
             MasterRequest::Buckets => self.buckets(who),
             MasterRequest::Stat { path, condition } => {
-                let found = query::stat(self.view()?.as_ref(), &path, &condition)?;
+                let found = self.look(|view| query::stat(view, &path, &condition))?;
                 Ok(MasterReply::File(Box::new(found)))
             }
             MasterRequest::Open { path, condition, range } => self.open(&path, &condition, range),
             MasterRequest::Page { ticket, offset, end } => self.page(&ticket, offset, end),
             MasterRequest::ReadTokens { ticket, offset } => self.read_tokens(&ticket, offset),
             MasterRequest::List(request) => {
-                self.scan(move |view| Ok(MasterReply::Listed(query::list(view, &request)?))).await
+                self.scan(move |view| query::list(view, &request)).await.map(MasterReply::Listed)
             }
             MasterRequest::Parts { path, upload, after, limit } => {
-                self.scan(move |view| Ok(MasterReply::Parts(query::parts(view, &path, upload, after, limit)?))).await
+                self.scan(move |view| query::parts(view, &path, upload, after, limit)).await.map(MasterReply::Parts)
             }
             MasterRequest::Uploads { bucket, prefix, delimiter, after, limit } => {
-                let uploads = move |view: &dyn crate::store::MetaView| {
+                let uploads = move |view: &dyn MetaView| {
                     query::uploads(view, &bucket, &prefix, delimiter.as_deref(), after.as_ref(), limit)
                 };
-                self.scan(move |view| Ok(MasterReply::Uploads(uploads(view)?))).await
+                self.scan(uploads).await.map(MasterReply::Uploads)
             }
             MasterRequest::Credential { access } => self.credential(&access),
             MasterRequest::CreateKey { name, given, cluster_admin, grants } => {
@@ -88,34 +90,19 @@ impl MasterServer {
         }
     }
 
-    /// Answers from a snapshot on a thread of its own: listings may walk over many rows.
-    async fn scan(
-        &self,
-        look: impl FnOnce(&dyn crate::store::MetaView) -> Result<MasterReply, MasterError> + Send + 'static,
-    ) -> Result<MasterReply, MasterError> {
-        let store = std::sync::Arc::clone(&self.store);
-        self.scans
-            .run(move || {
-                use crate::store::MetaStore as _;
-                let view = store.snapshot().map_err(|error| MasterError::Unavailable(error.to_string()))?;
-                look(view.as_ref())
-            })
-            .await
-    }
-
     /// A bucket of another tenant is as good as none. Making one that exists is refused by the command itself.
     fn check_tenant(&self, who: &Who, need: &Need<'_>) -> Result<(), MasterError> {
         let (Who::Key(key), Need::Rights(rights)) = (who, need) else { return Ok(()) };
-        let (view, members) = (self.view()?, self.members()?);
+        let members = self.members()?;
         let mut checked = None;
         for (name, _, _) in rights {
             if checked == Some(name) {
                 continue;
             }
-            match query::bucket(view.as_ref(), members.as_ref(), name) {
+            match self.look(|view| query::bucket(view, &members, name)) {
                 Ok(bucket) if bucket.tenant != key.tenant => return Err(MasterError::Denied),
-                Ok(_) | Err(query::QueryError::Refused(_)) => checked = Some(name),
-                Err(error) => return Err(error.into()),
+                Ok(_) | Err(MasterError::Refused(_)) => checked = Some(name),
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -37,7 +37,7 @@ impl MasterServer {
     }
 
     pub(super) fn cluster_status(&self) -> Result<MasterReply, MasterError> {
-        let (members, counts, group) = (self.members()?, query::counts(self.view()?.as_ref())?, self.status());
+        let (members, counts, group) = (self.members()?, self.look(query::counts)?, self.status());
         let now = self.clock.monotonic();
         let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
         let heard = heartbeats.iter().map(|(node, (when, heartbeat))| {
@@ -96,7 +96,7 @@ impl MasterServer {
 
     pub(super) async fn delete_key(&self, who: &Who, access: String) -> Result<MasterReply, MasterError> {
         let Who::Key(asking) = who else { return Err(MasterError::Denied) };
-        match query::key(self.view()?.as_ref(), &access)? {
+        match self.look(|view| query::key(view, &access))? {
             Some(record) if record.tenant == asking.tenant => {}
             _ => return Err(Refusal::NoSuchKey(access).into()),
         }
@@ -105,7 +105,7 @@ impl MasterServer {
 
     pub(super) fn keys(&self, who: &Who) -> Result<MasterReply, MasterError> {
         let Who::Key(asking) = who else { return Err(MasterError::Denied) };
-        Ok(MasterReply::Keys(query::keys(self.view()?.as_ref(), asking.tenant)?))
+        Ok(MasterReply::Keys(self.look(|view| query::keys(view, asking.tenant))?))
     }
 
     pub(super) async fn create_join_token(&self) -> Result<MasterReply, MasterError> {
@@ -130,11 +130,7 @@ impl MasterServer {
         roles: Roles,
     ) -> Result<MasterReply, MasterError> {
         let Who::Joiner(id) = who else { return Err(MasterError::Denied) };
-        if roles.master {
-            tracing::info!(name, "a node with the master role joins without it: groups of one master only, so far");
-        }
-        let roles = Roles { master: false, ..roles };
-        let row = query::join_token(self.view()?.as_ref(), id)?.ok_or(Refusal::BadJoinToken)?;
+        let row = self.look(|view| query::join_token(view, id))?.ok_or(Refusal::BadJoinToken)?;
         let node = match row.used_by {
             Some(node) if self.is_joining(node, &name)? => node,
             Some(_) => return Err(Refusal::BadJoinToken.into()),
@@ -148,9 +144,17 @@ impl MasterServer {
             }
         };
         let key = self.keyring.node_key(node);
-        let sealed_key = Secret::new(row.secret_hash).seal(self.random.as_ref(), &node.0.to_be_bytes(), key.expose());
+        let seal = |key: &[u8; 32]| Secret::new(row.secret_hash).seal(self.random.as_ref(), &node.0.to_be_bytes(), key);
         tracing::info!(%node, "a node was admitted");
-        Ok(MasterReply::Joined(Joined { cluster: self.cluster, generation: self.generation, node, sealed_key }))
+        Ok(MasterReply::Joined(Joined {
+            cluster: self.cluster,
+            generation: self.generation,
+            node,
+            sealed_key: seal(key.expose()),
+            // Masters derive every other key from it.
+            sealed_cluster_key: roles.master.then(|| seal(self.keyring.cluster_key())),
+            membership: Box::new(self.members()?.membership.clone()),
+        }))
     }
 
     fn is_joining(&self, node: NodeId, name: &str) -> Result<bool, MasterError> {

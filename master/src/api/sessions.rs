@@ -21,7 +21,7 @@ impl MasterServer {
         let owner = match known {
             Some(owner) => owner,
             None => {
-                let Some(info) = query::session(self.view()?.as_ref(), session)? else {
+                let Some(info) = self.look(|view| query::session(view, session))? else {
                     return Err(Refusal::SessionEnded.into());
                 };
                 let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,12 +41,10 @@ impl MasterServer {
         window: WindowId,
         bucket: &BucketName,
     ) -> Result<MasterReply, MasterError> {
-        let (view, members) = (self.view()?, self.members()?);
-        let snapshot: &dyn crate::store::MetaView = view.as_ref();
-        let session = snapshot.row(&WindowStartKey(window)).map_err(query::QueryError::from)?;
-        let session = session.ok_or(Refusal::WindowEnded)?;
+        let members = self.members()?;
+        let session = self.look(|view| Ok(view.row(&WindowStartKey(window))?))?.ok_or(Refusal::WindowEnded)?;
         self.check_owner(caller, session)?;
-        let domain = query::bucket(view.as_ref(), members.as_ref(), bucket)?.tenant.domain();
+        let domain = self.look(|view| query::bucket(view, &members, bucket))?.tenant.domain();
         let expires_ms = Stamp(window.0).ms() + WINDOW_MAX_MS;
         let nodes = members.membership.nodes.values();
         let writable = nodes.filter(|node| node.roles.chunkserver && node.state == NodeState::Live);

@@ -40,9 +40,8 @@ impl WriteBatch {
 
     /// All changes, by table and key; `None`: the row is removed.
     pub fn changes(&self) -> impl Iterator<Item = (Table, &Bytes, Option<&Bytes>)> {
-        let of_table = |table: Table| {
-            self.tables[table as usize].iter().map(move |(key, change)| (table, key, change.as_ref()))
-        };
+        let of_table =
+            |table: Table| self.tables[table as usize].iter().map(move |(key, change)| (table, key, change.as_ref()));
         Table::ALL.into_iter().flat_map(of_table)
     }
 

@@ -21,8 +21,7 @@ mod upload;
 pub use bucket::{BucketKey, BucketOfTenantKey, BucketRow, TenantKey, TenantRow, UsageKey};
 pub use cluster::{
     AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey,
-    RaftMembers, RaftMembersKey, Totals,
-    TotalsKey,
+    RaftMembers, RaftMembersKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, InlineId, InlineKey, InlineRow};
 pub use manifest::{

@@ -194,7 +194,11 @@ fn values_of_the_cluster_are_pinned() {
         sealed_secret: vec![1, 2],
         tenant: TenantId(1),
         cluster_admin: true,
-        grants: vec![Grant { bucket: None, prefix: "p".to_owned(), rights: Rights { read: true, ..Rights::default() } }],
+        grants: vec![Grant {
+            bucket: None,
+            prefix: "p".to_owned(),
+            rights: Rights { read: true, ..Rights::default() },
+        }],
         created: Stamp(300),
         expires: None,
     };
