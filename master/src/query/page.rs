@@ -48,12 +48,7 @@ pub fn page(
     limits: PageLimits,
 ) -> Result<Page, QueryError> {
     let row = view.row(&ManifestKey(manifest))?.ok_or(QueryError::Gone)?;
-    let removed = row.count == 0;
-    match of_row(view, members, manifest, row, (offset, end), limits) {
-        // It is being let go right now: its segments go before its row does.
-        Err(StoreError::Missing { .. }) if removed => Err(QueryError::Gone),
-        page => Ok(page?),
-    }
+    Ok(of_row(view, members, manifest, row, (offset, end), limits)?)
 }
 
 /// The same, with the manifest's row at hand.

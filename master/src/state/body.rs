@@ -3,7 +3,7 @@
 use super::manifest;
 use super::tx::{Step, Tx};
 use crate::store::StoreError;
-use crate::store::key::{Body, InlineId, InlineKey, InlineRow, ManifestKey, ManifestRow};
+use crate::store::key::{Body, HoldersKey, InlineId, InlineKey, InlineRow, ManifestKey, ManifestRow};
 use bytes::Bytes;
 use cairn_common::chunk::{ChunkAddress, ChunkId, IdKind};
 use cairn_common::ids::{Domain, ManifestId};
@@ -38,7 +38,7 @@ pub(super) fn store_inline(tx: &mut Tx<'_>, bytes: &Bytes, root: Root, length: u
     let chunk = Entry::chunk(address, u32::try_from(have).expect("checked against the limit"));
     check(root, length, RootHasher::of(&[chunk]), have)?;
     let id = InlineId(tx.stamp().0);
-    tx.put(&InlineKey(id), &InlineRow { count: 1, hash, bytes: bytes.clone() });
+    tx.put(&InlineKey(id), &InlineRow { hash, bytes: bytes.clone() });
     Ok(Stored { body: Body::Inline(id), root, length, copies })
 }
 
@@ -58,8 +58,7 @@ pub(super) fn hold(tx: &mut Tx<'_>, body: Body) -> Result<u8, StoreError> {
     match body {
         Body::Empty => Ok(tx.members().log_copies()),
         Body::Inline(id) => {
-            let row = tx.expect(&InlineKey(id))?;
-            tx.put(&InlineKey(id), &InlineRow { count: row.count.saturating_add(1), ..row });
+            add_holder(tx, HoldersKey::Inline(id))?;
             Ok(tx.members().log_copies())
         }
         Body::Manifest(id) => Ok(manifest::hold(tx, id)?.copies),
@@ -70,18 +69,31 @@ pub(super) fn hold(tx: &mut Tx<'_>, body: Body) -> Result<u8, StoreError> {
 /// once: readers were given all of it when they opened it.
 pub(super) fn drop_one(tx: &mut Tx<'_>, body: Body) -> Result<(), StoreError> {
     match body {
-        Body::Empty => Ok(()),
+        Body::Empty => {}
         Body::Inline(id) => {
-            let row = tx.expect(&InlineKey(id))?;
-            if row.count > 1 {
-                tx.put(&InlineKey(id), &InlineRow { count: row.count - 1, ..row });
-            } else {
+            if was_last_holder(tx, HoldersKey::Inline(id))? {
                 tx.delete(&InlineKey(id));
             }
-            Ok(())
         }
-        Body::Manifest(id) => manifest::drop_one(tx, id),
+        Body::Manifest(id) => manifest::drop_one(tx, id)?,
     }
+    Ok(())
+}
+
+pub(super) fn add_holder(tx: &mut Tx<'_>, key: HoldersKey) -> Result<(), StoreError> {
+    let more = tx.get(&key)?.unwrap_or(0);
+    tx.put(&key, &(more + 1));
+    Ok(())
+}
+
+/// Takes a holder away; answers whether there is none left.
+pub(super) fn was_last_holder(tx: &mut Tx<'_>, key: HoldersKey) -> Result<bool, StoreError> {
+    match tx.get(&key)? {
+        None => return Ok(true),
+        Some(more) if more > 1 => tx.put(&key, &(more - 1)),
+        Some(_) => tx.delete(&key),
+    }
+    Ok(false)
 }
 
 /// The manifest of a body that has one.

@@ -3,10 +3,11 @@
 //! A manifest is counted by versions, parts, and ranges of other manifests. Ranges name manifests of chunks only, never ranges
 //! of ranges: reading stays two steps deep, and a range of a composite manifest is cut into ranges of what that one names.
 
+use super::body;
 use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::EntryWalk;
-use crate::store::key::{Due, DueKey, EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, SegmentKey, SegmentRow};
+use crate::store::key::{Due, DueKey, EMBEDDED_ENTRIES_MAX, HoldersKey, ManifestKey, ManifestRow, SegmentKey, SegmentRow};
 use cairn_common::ids::{ManifestId, Stamp};
 use cairn_common::limits::{RANGES_MAX, READ_GRACE_MS, SEGMENT_ENTRIES};
 use cairn_common::manifest::{Entry, Extent, PlacementProfile, Root, RootHasher};
@@ -39,19 +40,14 @@ pub(super) fn length_of(entries: &[Entry]) -> u64 {
 
 /// Adds a holder of a manifest.
 pub(super) fn hold(tx: &mut Tx<'_>, id: ManifestId) -> Result<ManifestRow, StoreError> {
-    let row = tx.expect(&ManifestKey(id))?;
-    let row = ManifestRow { count: row.count + 1, ..row };
-    tx.put(&ManifestKey(id), &row);
-    Ok(row)
+    body::add_holder(tx, HoldersKey::Manifest(id))?;
+    tx.expect(&ManifestKey(id))
 }
 
 /// Takes a holder of a manifest away, which left at `left`. Without any, it goes into the release queue, to be let go at
 /// `due`.
 pub(super) fn drop_at(tx: &mut Tx<'_>, id: ManifestId, left: Stamp, due: Stamp) -> Result<(), StoreError> {
-    let row = tx.expect(&ManifestKey(id))?;
-    let row = ManifestRow { count: row.count.saturating_sub(1), ..row };
-    tx.put(&ManifestKey(id), &row);
-    if row.count == 0 { queue(tx, id, left, due) } else { Ok(()) }
+    if body::was_last_holder(tx, HoldersKey::Manifest(id))? { queue(tx, id, left, due) } else { Ok(()) }
 }
 
 /// Takes a holder of a manifest away, now. Whoever reads it may go on for the grace (P4).
@@ -118,7 +114,6 @@ fn clip(entry: Entry, offset: u64, start: u64, end: u64) -> Entry {
 /// A manifest of ranges, held once. The holders that the ranges need are there already.
 pub(super) fn compose(tx: &mut Tx<'_>, id: ManifestId, parts: Composite, entries: Vec<Entry>) -> ManifestRow {
     let row = ManifestRow {
-        count: 1,
         root: RootHasher::of(&entries),
         length: length_of(&entries),
         entries: entries.len() as u64,

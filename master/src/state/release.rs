@@ -105,21 +105,21 @@ fn requeue(tx: &mut Tx<'_>, key: &DueKey, left: Stamp, due: Stamp) {
     tx.put(&DueKey { due, what: key.what }, &left);
 }
 
-/// Lets go of one segment of a manifest, or of what is left when there is none. Answers whether that was all.
+/// Lets go of a part of a manifest: of its row first, so that nobody begins to read what is going; then of one segment.
+/// Answers whether nothing is left.
 fn let_go(tx: &mut Tx<'_>, id: ManifestId, left: Stamp) -> Result<bool, StoreError> {
-    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode();
-    let range = KeyRange { end: successor(&of_manifest[..8]), start: of_manifest };
-    if let Some((key, segment)) = tx.list::<SegmentKey>(range, 1)?.pop() {
-        let_go_of(tx, &segment.entries, left)?;
-        tx.delete(&key);
-        return Ok(false);
-    }
     // An upload that was given up has segments and never had a row.
     if let Some(row) = tx.get(&ManifestKey(id))? {
         let_go_of(tx, &row.embedded, left)?;
         tx.delete(&ManifestKey(id));
+        return Ok(row.is_embedded());
     }
-    Ok(true)
+    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode();
+    let range = KeyRange { end: successor(&of_manifest[..8]), start: of_manifest };
+    let Some((key, segment)) = tx.list::<SegmentKey>(range, 1)?.pop() else { return Ok(true) };
+    let_go_of(tx, &segment.entries, left)?;
+    tx.delete(&key);
+    Ok(false)
 }
 
 fn let_go_of(tx: &mut Tx<'_>, entries: &[Entry], left: Stamp) -> Result<(), StoreError> {

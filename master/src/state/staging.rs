@@ -157,7 +157,6 @@ pub(super) fn close(
     }
     body::check(root, length, hasher.finish(&new.tail), true_length)?;
     let row = ManifestRow {
-        count: 1,
         root,
         length,
         entries: hasher.entries() + new.tail.len() as u64,

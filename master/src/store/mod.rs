@@ -158,7 +158,7 @@ impl Position {
 }
 
 /// Rows, to be read.
-pub trait MetaView: Send + Sync {
+pub trait MetaView {
     /// The value of a row.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
@@ -184,13 +184,13 @@ impl dyn MetaView + '_ {
 
 /// A consistent picture of a store at one position, unmoved by later batches. Hold it briefly: the store keeps everything
 /// that it shows.
-pub trait MetaSnapshot: MetaView {
+pub trait MetaSnapshot: MetaView + Send + Sync {
     /// Where in the log it was taken.
     fn position(&self) -> Result<Position, StoreError>;
 }
 
 /// Keeps rows. One thread writes, in the order of the log; any number read.
-pub trait MetaStore: MetaView {
+pub trait MetaStore: MetaView + Send + Sync {
     /// Applies a batch and moves to `position`: both or neither, also across a crash. Readable at once, durable only once
     /// [`MetaStore::flushed`] says so. After an error the state is the one before, or the store is to be reopened.
     fn write(&self, batch: &WriteBatch, position: &Position) -> Result<(), StoreError>;

@@ -3,6 +3,8 @@
 use super::batch::Change;
 use super::{Cursor, KeyRange, MetaView, Order, StoreError, Table, WriteBatch};
 use bytes::Bytes;
+use cairn_common::seam::FastMap;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Bound;
 
@@ -12,12 +14,14 @@ pub struct Overlay<'a> {
     base: &'a dyn MetaView,
     pending: WriteBatch,
     undo: Vec<(Table, Bytes, Option<Change>)>,
+    /// Rows of the base that were read, of tables where all commands read the same few: a bucket, a session, a window.
+    known: RefCell<FastMap<Vec<u8>, Option<Bytes>>>,
 }
 
 impl<'a> Overlay<'a> {
     /// No changes yet.
     pub fn new(base: &'a dyn MetaView) -> Overlay<'a> {
-        Overlay { base, pending: WriteBatch::new(), undo: Vec::new() }
+        Overlay { base, pending: WriteBatch::new(), undo: Vec::new(), known: RefCell::default() }
     }
 
     /// Sets a row.
@@ -58,10 +62,24 @@ impl<'a> Overlay<'a> {
     }
 }
 
+impl Overlay<'_> {
+    /// A row of the base, which does not change while the overlay lives.
+    fn remembered(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let known = [key, &[table as u8]].concat();
+        if let Some(value) = self.known.borrow().get(&known) {
+            return Ok(value.clone());
+        }
+        let value = self.base.get(table, key)?;
+        self.known.borrow_mut().insert(known, value.clone());
+        Ok(value)
+    }
+}
+
 impl MetaView for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.pending.get(table, key) {
             Some(change) => Ok(change.clone()),
+            None if matches!(table, Table::System | Table::Sessions) => self.remembered(table, key),
             None => self.base.get(table, key),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Violation, each};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, CurrentKey, CurrentRow, InlineId, InlineRow, MultipartKey, PartKey,
+    AttributesKey, Body, BucketKey, BucketRow, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, MultipartKey, PartKey,
     Record, RowKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
@@ -127,22 +127,31 @@ fn uploads(view: &dyn MetaView, found: &mut Found, violations: &mut Vec<Violatio
 
 fn inline(view: &dyn MetaView, found: &Found, violations: &mut Vec<Violation>) -> Result<(), StoreError> {
     let mut held = found.inline.clone();
+    each::<HoldersKey>(view, HoldersKey::all(), |key, more| {
+        let HoldersKey::Inline(id) = key else { return Ok(()) };
+        let counted = held.get(&id).copied().unwrap_or(0);
+        if counted != more + 1 {
+            violations.push(Violation::InlineCount { inline: id.0, stored: more + 1, counted });
+        }
+        Ok(())
+    })?;
     let mut cursor = view.scan(Table::Inline, KeyRange::default(), Order::Forward)?;
     while let Some((bytes, value)) = cursor.row() {
         let damaged = |reason| StoreError::row(Table::Inline, bytes, reason);
         let id = <[u8; 8]>::try_from(bytes).map_err(|_| damaged(DecodeError::Malformed))?;
         let inline = u64::from_be_bytes(id);
         let row = InlineRow::from_slice(value).map_err(damaged)?;
-        let (stored, counted) = (u64::from(row.count), held.remove(&InlineId(inline)).unwrap_or(0));
-        if stored != counted || counted == 0 {
-            violations.push(Violation::InlineCount { inline, stored: Some(stored), counted });
+        let counted = held.remove(&InlineId(inline)).unwrap_or(0);
+        let shared = view.row(&HoldersKey::Inline(InlineId(inline)))?.is_some();
+        if counted == 0 || (counted > 1 && !shared) {
+            violations.push(Violation::InlineCount { inline, stored: 1, counted });
         }
         if blake3::hash(&row.bytes) != row.hash {
             violations.push(Violation::InlineHash(inline));
         }
         cursor.advance()?;
     }
-    let missing = |(InlineId(inline), counted)| Violation::InlineCount { inline, stored: None, counted };
+    let missing = |(InlineId(inline), counted)| Violation::InlineCount { inline, stored: 0, counted };
     violations.extend(held.into_iter().map(missing));
     Ok(())
 }

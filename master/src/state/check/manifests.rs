@@ -4,7 +4,7 @@ use super::files::Holders;
 use super::{Violation, each};
 use crate::state::chunks;
 use crate::store::key::{
-    Due, DueKey, ManifestKey, ManifestRow, ReferenceKey, RowKey, SegmentKey, SegmentRow, StagingKey,
+    Due, DueKey, HoldersKey, ManifestKey, ManifestRow, ReferenceKey, RowKey, SegmentKey, SegmentRow, StagingKey,
 };
 use crate::store::{EntryWalk, MetaView, StoreError, Table};
 use cairn_common::chunk::ChunkAddress;
@@ -38,32 +38,17 @@ pub(super) fn check(
     })?;
     let mut rows = Vec::new();
     each::<ManifestKey>(view, Vec::new(), |ManifestKey(id), row| {
-        found.look_at(id, &row, violations)?;
-        rows.push((id, row.count));
-        Ok(())
+        rows.push(id);
+        found.look_at(id, &row, violations)
     })?;
     found.uploads(violations)?;
     found.segments(violations)?;
-    for (manifest, stored) in rows {
-        let counted = found.holders.remove(&manifest).unwrap_or(0);
-        if stored != counted {
-            violations.push(Violation::ManifestCount { manifest, stored: Some(stored), counted });
-        }
-        let queued = found.releasing.remove(&manifest).unwrap_or(0);
-        if queued != u64::from(stored == 0) {
-            violations.push(Violation::ReleaseQueue(manifest));
-        }
-    }
-    let missing = |(manifest, counted)| Violation::ManifestCount { manifest, stored: None, counted };
-    violations.extend(found.holders.into_iter().map(missing));
-    // Uploads that were given up are in the queue without a row.
-    violations.extend(found.releasing.into_iter().filter(|(_, queued)| *queued != 1).map(|(id, _)| Violation::ReleaseQueue(id)));
+    found.holders(rows, violations)?;
     references(view, found.runs, violations)
 }
 
 impl Found<'_> {
-    /// Takes in a manifest: what it holds, and whether its entries are what its row says. One in the release queue may have
-    /// let go of some of its segments.
+    /// Takes in a manifest: what it holds, and whether its entries are what its row says.
     fn look_at(
         &mut self,
         id: ManifestId,
@@ -72,9 +57,6 @@ impl Found<'_> {
     ) -> Result<(), StoreError> {
         self.known.insert(id);
         self.take_in(&row.embedded);
-        if row.count == 0 {
-            return Ok(());
-        }
         let mut entries = Vec::new();
         let mut walk = EntryWalk::at(self.view, id, row.clone(), 0)?;
         let whole = loop {
@@ -123,6 +105,37 @@ impl Found<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Compares who holds manifests with what is noted, and with the release queue.
+    fn holders(&mut self, rows: Vec<ManifestId>, violations: &mut Vec<Violation>) -> Result<(), StoreError> {
+        each::<HoldersKey>(self.view, HoldersKey::all(), |key, more| {
+            if let HoldersKey::Manifest(manifest) = key {
+                let counted = self.holders.get(&manifest).copied().unwrap_or(0);
+                if counted != more + 1 {
+                    violations.push(Violation::ManifestCount { manifest, stored: more + 1, counted });
+                }
+            }
+            Ok(())
+        })?;
+        for manifest in rows {
+            let counted = self.holders.remove(&manifest).unwrap_or(0);
+            let shared = self.view.row(&HoldersKey::Manifest(manifest))?.is_some();
+            if counted > 1 && !shared {
+                violations.push(Violation::ManifestCount { manifest, stored: 1, counted });
+            }
+            let queued = self.releasing.remove(&manifest).unwrap_or(0);
+            if queued != u64::from(counted == 0) {
+                violations.push(Violation::ReleaseQueue(manifest));
+            }
+        }
+        for (manifest, counted) in std::mem::take(&mut self.holders) {
+            violations.push(Violation::ManifestCount { manifest, stored: 0, counted });
+        }
+        // What is left of the queue is half gone: without a row.
+        let twice = self.releasing.iter().filter(|(_, queued)| **queued != 1);
+        violations.extend(twice.map(|(manifest, _)| Violation::ReleaseQueue(*manifest)));
+        Ok(())
     }
 
     fn segments(&mut self, violations: &mut Vec<Violation>) -> Result<(), StoreError> {

@@ -36,12 +36,12 @@ pub enum Violation {
         /// What is there.
         counted: u64,
     },
-    /// A manifest has another number of holders than it says; or there are holders and no manifest.
+    /// A manifest has another number of holders than is noted; or there are holders and no manifest.
     ManifestCount {
         /// Which.
         manifest: ManifestId,
-        /// What it says; `None`: there is no such manifest.
-        stored: Option<u64>,
+        /// What the rows say; 0: there is no such manifest.
+        stored: u64,
         /// What is there.
         counted: u64,
     },
@@ -49,12 +49,12 @@ pub enum Violation {
     ManifestContent(ManifestId),
     /// A manifest without holders is not in the release queue exactly once, or one with holders is in it.
     ReleaseQueue(ManifestId),
-    /// A small body has another number of holders than it says; or there are holders and no body.
+    /// A small body has another number of holders than is noted; or there are holders and no body.
     InlineCount {
         /// Its id.
         inline: u64,
-        /// What it says; `None`: there is no such body.
-        stored: Option<u64>,
+        /// What the rows say; 0: there is no such body.
+        stored: u64,
         /// What is there.
         counted: u64,
     },

@@ -62,11 +62,6 @@ impl BucketKey<'_> {
     pub(crate) fn all() -> Vec<u8> {
         KeyWriter::system(SystemKind::Bucket).finish()
     }
-
-    /// The name in a key.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<BucketName> {
-        BucketName::new(KeyReader::system(bytes, SystemKind::Bucket)?.last_text()?).ok()
-    }
 }
 
 impl BucketOfTenantKey {

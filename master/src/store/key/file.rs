@@ -1,6 +1,6 @@
 //! Current versions: what a listing shows, the attributes, and small bodies.
 
-use super::{KeyReader, KeyWriter, Record, RowKey, postcard_records};
+use super::{KeyReader, KeyWriter, Record, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use bytes::Bytes;
 use cairn_common::file::{Attributes, ETags, S3Tag, VersionFacts};
@@ -130,6 +130,50 @@ fn unpack_current(mut reader: KeyReader<'_>) -> Option<CurrentRow> {
     if shape >> 5 == 0 { reader.end(row) } else { None }
 }
 
+/// Holders of bytes beyond the first: kind, id. Bytes with one holder, which are nearly all, have no such row: so a version is
+/// replaced without reading what it replaces, and bodies and manifests never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldersKey {
+    /// Of a small body.
+    Inline(InlineId),
+    /// Of a manifest.
+    Manifest(ManifestId),
+}
+
+impl HoldersKey {
+    /// What the keys of all such rows start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::Holders).finish()
+    }
+}
+
+impl RowKey for HoldersKey {
+    const TABLE: Table = Table::System;
+    /// How many, beyond the first.
+    type Row = u64;
+
+    fn encode(&self) -> Vec<u8> {
+        let writer = KeyWriter::system(SystemKind::Holders);
+        match self {
+            HoldersKey::Inline(id) => writer.byte(1).u64(id.0),
+            HoldersKey::Manifest(id) => writer.byte(2).u64(id.0),
+        }
+        .finish()
+    }
+}
+
+impl ScannedKey for HoldersKey {
+    fn decode(bytes: &[u8]) -> Option<HoldersKey> {
+        let mut reader = KeyReader::system(bytes, SystemKind::Holders)?;
+        let key = match reader.byte()? {
+            1 => HoldersKey::Inline(InlineId(reader.u64()?)),
+            2 => HoldersKey::Manifest(ManifestId(reader.u64()?)),
+            _ => return None,
+        };
+        reader.end(key)
+    }
+}
+
 /// Attributes of a current version: bucket, key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributesKey<'a>(pub CurrentKey<'a>);
@@ -143,17 +187,15 @@ impl RowKey for AttributesKey<'_> {
     }
 }
 
-postcard_records!(Attributes);
+postcard_records!(Attributes, u64);
 
 /// A small body: its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InlineKey(pub InlineId);
 
-/// A small body.
+/// A small body. Never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InlineRow {
-    /// How many versions are this body.
-    pub count: u32,
     /// BLAKE3 of the bytes.
     pub hash: [u8; 32],
     /// The bytes.
@@ -169,15 +211,14 @@ impl RowKey for InlineKey {
     }
 }
 
-/// Where the bytes of an inline row begin: format, count, hash.
-const INLINE_HEAD: usize = 1 + 4 + 32;
+/// Where the bytes of an inline row begin: behind format and hash.
+const INLINE_HEAD: usize = 1 + 32;
 
-/// Packed by hand: format, count, hash, bytes.
+/// Packed by hand: format, hash, bytes.
 impl Record for InlineRow {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(INLINE_HEAD + self.bytes.len());
         bytes.push(FORMAT);
-        bytes.extend_from_slice(&self.count.to_be_bytes());
         bytes.extend_from_slice(&self.hash);
         bytes.extend_from_slice(&self.bytes);
         bytes
@@ -189,12 +230,9 @@ impl Record for InlineRow {
 
     fn from_bytes(bytes: Bytes) -> Result<InlineRow, DecodeError> {
         let mut reader = KeyReader::new(&bytes);
-        let head = (reader.byte(), reader.u32(), reader.array());
-        match head {
-            (Some(FORMAT), Some(count), Some(hash)) => {
-                Ok(InlineRow { count, hash: *hash, bytes: bytes.slice(INLINE_HEAD..) })
-            }
-            (Some(format), ..) if format != FORMAT => Err(DecodeError::Format(format)),
+        match (reader.byte(), reader.array()) {
+            (Some(FORMAT), Some(hash)) => Ok(InlineRow { hash: *hash, bytes: bytes.slice(INLINE_HEAD..) }),
+            (Some(format), _) if format != FORMAT => Err(DecodeError::Format(format)),
             _ => Err(DecodeError::Malformed),
         }
     }

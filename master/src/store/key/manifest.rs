@@ -14,11 +14,9 @@ pub const EMBEDDED_ENTRIES_MAX: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManifestKey(pub ManifestId);
 
-/// A closed manifest. Only its count ever changes.
+/// A closed manifest. Never changed; removed before its segments are, so that whoever finds it finds all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestRow {
-    /// How many versions, parts and ranges of other manifests refer to it. 0: it waits in the release queue.
-    pub count: u64,
     /// Hash over its entries.
     pub root: Root,
     /// Length of the file, in bytes.

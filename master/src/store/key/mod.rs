@@ -23,7 +23,7 @@ pub use cluster::{
     AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey,
     RaftMembers, RaftMembersKey, Totals, TotalsKey,
 };
-pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, InlineId, InlineKey, InlineRow};
+pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use manifest::{
     EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey, ReferenceRow, SegmentKey, SegmentRow,
 };
@@ -116,6 +116,7 @@ pub(crate) enum SystemKind {
     Due = 30,
     Hold = 31,
     Misplaced = 32,
+    Holders = 33,
     AccessKey = 40,
     JoinToken = 41,
     RaftMembers = 50,

@@ -70,6 +70,8 @@ fn keys_are_pinned() {
     for (key, wanted) in pinned {
         assert_eq!(hex::encode(key), wanted);
     }
+    assert_eq!(hex::encode(HoldersKey::Inline(InlineId(ID)).encode()), "21010102030405060708");
+    assert_eq!(hex::encode(HoldersKey::Manifest(ManifestId(ID)).encode()), "21020102030405060708");
     assert_eq!(hex::encode(due(Due::Staging(upload))), "1e0000000000000007020102030405060708");
     assert_eq!(hex::encode(due(Due::Finished(upload))), "1e0000000000000007030102030405060708");
 }
@@ -101,8 +103,9 @@ fn values_that_every_command_touches_are_pinned() {
     let multipart = current(S3Tag::Multipart(md5, 3), Body::Manifest(ManifestId(ID)), true);
     pin(multipart, &format!("{}{e}000000030102030405060708", head("1a")));
     assert!(multipart.to_bytes().len() <= 80);
-    let inline = InlineRow { count: 2, hash: [0xcd; 32], bytes: Bytes::from_static(b"hello") };
-    pin(inline, &format!("0100000002{root}68656c6c6f"));
+    let inline = InlineRow { hash: [0xcd; 32], bytes: Bytes::from_static(b"hello") };
+    pin(inline, &format!("01{root}68656c6c6f"));
+    pin(300u64, "01ac02");
     pin(ProgressRow { lowest: 1, next: 300 }, "0101ac02");
     let session = SessionRow { owner: Caller::Key("AK".to_owned()), ttl_ms: 5, expires: Stamp(300) };
     pin(session, "010102414b05ac02");
@@ -124,7 +127,6 @@ fn values_of_manifests_and_uploads_are_pinned() {
     let entry = Entry::chunk(address(), 300);
     let entry_bytes = format!("000900{chunk}ac0200ac0200");
     let manifest = ManifestRow {
-        count: 1,
         root: Root([0xcd; 32]),
         length: 300,
         entries: 1,
@@ -135,7 +137,7 @@ fn values_of_manifests_and_uploads_are_pinned() {
         composite: false,
         embedded: vec![entry.clone()],
     };
-    pin(manifest, &format!("0101{root}ac0201010007090103020001{entry_bytes}"));
+    pin(manifest, &format!("01{root}ac0201010007090103020001{entry_bytes}"));
     pin(SegmentRow { index: 2, entries: vec![entry] }, &format!("010201{entry_bytes}"));
     let staging = StagingRow {
         bucket: BucketId(7),

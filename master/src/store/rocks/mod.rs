@@ -27,6 +27,7 @@ const POSITION: &[u8] = b"position";
 pub struct RocksStore {
     db: DB,
     unlogged: WriteOptions,
+    read: ReadOptions,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -42,7 +43,7 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&options::database(memory), path, families).map_err(failed)?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        Ok(RocksStore { db, unlogged })
+        Ok(RocksStore { db, unlogged, read: ReadOptions::default() })
     }
 
     fn family(&self, table: Table) -> &ColumnFamily {
@@ -74,7 +75,7 @@ fn failed(error: rocksdb::Error) -> StoreError {
 
 impl MetaView for RocksStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.db.get_pinned_cf(self.family(table), key).map_err(failed)?;
+        let value = self.db.get_pinned_cf_opt(self.family(table), key, &self.read).map_err(failed)?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -85,11 +86,13 @@ impl MetaView for RocksStore {
 
 impl MetaStore for RocksStore {
     fn write(&self, batch: &WriteBatch, position: &Position) -> Result<(), StoreError> {
+        let families = Table::ALL.map(|table| self.family(table));
         let mut rows = rocksdb::WriteBatch::default();
         for (table, key, value) in batch.changes() {
+            let family = families[table as usize];
             match value {
-                Some(value) => rows.put_cf(self.family(table), key, value),
-                None => rows.delete_cf(self.family(table), key),
+                Some(value) => rows.put_cf(family, key, value),
+                None => rows.delete_cf(family, key),
             }
         }
         rows.put(POSITION, wire::encode(position));
@@ -97,7 +100,7 @@ impl MetaStore for RocksStore {
     }
 
     fn applied(&self) -> Result<Position, StoreError> {
-        self.position_by(&ReadOptions::default())
+        self.position_by(&self.read)
     }
 
     fn flushed(&self) -> Result<Position, StoreError> {

@@ -1,7 +1,9 @@
 //! How RocksDB is set up: small memtables under one budget, one block cache, no memory maps, and what each table needs.
 
 use crate::store::Table;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel, Options, WriteBufferManager,
+};
 
 /// Memory that all databases of a process share. Cloning shares it.
 #[derive(Clone)]
@@ -19,7 +21,7 @@ impl RocksMemory {
         // Writers are not stalled when the budget is used up: it is shared, and one database must not wait for another that
         // has nothing to write. Each database bounds its own memtables instead.
         RocksMemory {
-            cache: Cache::new_lru_cache(cache_bytes),
+            cache: Cache::new_hyper_clock_cache(cache_bytes, 0),
             buffers: WriteBufferManager::new_write_buffer_manager(buffer_bytes, false),
         }
     }
@@ -38,6 +40,8 @@ const ARENA_BYTES: usize = 128 << 10;
 const SCANNED_BLOCK_BYTES: usize = 16 << 10;
 /// Tables that are read by key.
 const POINT_BLOCK_BYTES: usize = 4 << 10;
+/// Part of a memtable that is a filter, where most rows that are asked for are not in it.
+const MEMTABLE_FILTER_RATIO: f64 = 0.02;
 /// Of this many rows side by side …
 const TOMBSTONE_WINDOW: usize = 1024;
 /// … so many removed ones make RocksDB compact the file: a listing after a mass delete walks over all of them.
@@ -65,6 +69,16 @@ pub(super) fn database(memory: &RocksMemory) -> Options {
     options
 }
 
+/// Whether rows of a table are mostly read side by side.
+fn is_scanned(table: Table) -> bool {
+    matches!(table, Table::Current | Table::Segments | Table::History)
+}
+
+/// Whether a table is mostly asked for rows that it does not have: new keys, new chunks, bytes with one holder.
+fn is_probed(table: Table) -> bool {
+    matches!(table, Table::Current | Table::References | Table::System)
+}
+
 /// Options of one table.
 pub(super) fn table(table: Table, memory: &RocksMemory) -> Options {
     let mut blocks = BlockBasedOptions::default();
@@ -75,8 +89,12 @@ pub(super) fn table(table: Table, memory: &RocksMemory) -> Options {
     blocks.set_bloom_filter(10.0, false);
     blocks.set_optimize_filters_for_memory(true);
     blocks.set_format_version(6);
-    let scanned = matches!(table, Table::Current | Table::Segments | Table::History);
-    blocks.set_block_size(if scanned { SCANNED_BLOCK_BYTES } else { POINT_BLOCK_BYTES });
+    if is_scanned(table) {
+        blocks.set_block_size(SCANNED_BLOCK_BYTES);
+    } else {
+        blocks.set_block_size(POINT_BLOCK_BYTES);
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    }
 
     let buffer_bytes = memory.buffers.get_buffer_size();
     let mut options = Options::default();
@@ -86,6 +104,10 @@ pub(super) fn table(table: Table, memory: &RocksMemory) -> Options {
     options.set_write_buffer_size((buffer_bytes / 2).max(ARENA_BYTES));
     options.set_max_write_buffer_number(3);
     options.set_arena_block_size(ARENA_BYTES);
+    if is_probed(table) {
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
+    }
     options.set_target_file_size_base(32 << 20);
     options.set_max_bytes_for_level_base(128 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);

@@ -10,18 +10,23 @@ type RawIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
 /// The rows at one moment.
 pub(super) struct RocksSnapshot<'a> {
     db: &'a DB,
+    /// Reads at the snapshot, which must outlive it: fields are dropped in their order.
+    read: ReadOptions,
     snapshot: Snapshot<'a>,
 }
 
 impl<'a> RocksSnapshot<'a> {
     pub(super) fn new(db: &'a DB) -> RocksSnapshot<'a> {
-        RocksSnapshot { db, snapshot: db.snapshot() }
+        let snapshot = db.snapshot();
+        let mut read = ReadOptions::default();
+        read.set_snapshot(&snapshot);
+        RocksSnapshot { db, read, snapshot }
     }
 }
 
 impl MetaView for RocksSnapshot<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.snapshot.get_pinned_cf(family(self.db, table), key).map_err(failed)?;
+        let value = self.db.get_pinned_cf_opt(family(self.db, table), key, &self.read).map_err(failed)?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -32,7 +37,7 @@ impl MetaView for RocksSnapshot<'_> {
 
 impl MetaSnapshot for RocksSnapshot<'_> {
     fn position(&self) -> Result<Position, StoreError> {
-        position(self.snapshot.get_pinned(POSITION).map_err(failed)?.as_deref())
+        position(self.db.get_pinned_opt(POSITION, &self.read).map_err(failed)?.as_deref())
     }
 }
 
