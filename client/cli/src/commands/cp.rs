@@ -17,6 +17,7 @@ use std::ffi::OsString;
 
 /// Arguments of `cp`.
 #[derive(Args, Debug)]
+#[command(override_usage = "cairn cp [OPTIONS] SOURCE… DESTINATION")]
 pub(crate) struct CpArgs {
     #[command(flatten)]
     pub(crate) tree: TreeArgs,

@@ -22,9 +22,10 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `get`.
 #[derive(Args, Debug)]
+#[command(override_usage = "cairn get [OPTIONS] SOURCE… [DESTINATION]")]
 pub(crate) struct GetArgs {
     /// Files, and then where they go: a path, or - for standard output; a single file goes into . without one
-    #[arg(required = true, value_name = "SOURCE… [DESTINATION]")]
+    #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
     /// Folders with everything below them
     #[arg(short, long)]

@@ -14,6 +14,7 @@ use clap::Args;
 
 /// Arguments of `mv`.
 #[derive(Args, Debug)]
+#[command(override_usage = "cairn mv [OPTIONS] SOURCE… DESTINATION")]
 pub(crate) struct MvArgs {
     #[command(flatten)]
     pub(crate) tree: TreeArgs,

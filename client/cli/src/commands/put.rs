@@ -25,9 +25,10 @@ use std::sync::Arc;
 
 /// Arguments of `put`.
 #[derive(Args, Debug)]
+#[command(override_usage = "cairn put [OPTIONS] SOURCE… DESTINATION")]
 pub(crate) struct PutArgs {
     /// Local files or folders, or - for standard input; and then where they go
-    #[arg(required = true, num_args = 2.., value_name = "SOURCE… DESTINATION")]
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
     paths: Vec<OsString>,
     /// Folders with everything below them
     #[arg(short, long)]

@@ -17,7 +17,7 @@ use std::ffi::OsString;
 #[derive(Args, Debug)]
 pub(crate) struct TreeArgs {
     /// Files, and then where they go
-    #[arg(required = true, num_args = 2.., value_name = "SOURCE… DESTINATION")]
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
     pub(super) paths: Vec<OsString>,
     /// Folders with everything below them
     #[arg(short, long)]
