@@ -1,5 +1,6 @@
 //! What can go wrong, by operation.
 
+use crate::options::RefusedBody;
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::error::ErrorKind;
 use cairn_common::ids::NodeId;
@@ -64,7 +65,7 @@ pub enum PutError {
     TooLarge,
     /// The inspector refused the body. Nothing is visible.
     #[error("{0}")]
-    Refused(String),
+    Refused(RefusedBody),
     /// Too few chunkservers took a chunk. Nothing is visible.
     #[error("chunk {address:?} reached {durable} of the {wanted} chunkservers it needs{}", reasons(failures))]
     ShortOfQuorum {

@@ -52,7 +52,7 @@ pub use client::{Client, LocalNode};
 pub use cluster::ClusterView;
 pub use error::{ConnectError, Error, GetError, PutError};
 pub use get::{FileReader, GetOutcome};
-pub use options::{ClientConfig, GetOptions, Inspector, Progress, PutOptions};
+pub use options::{ClientConfig, GetOptions, Inspector, Progress, PutOptions, RefusedBody};
 pub use source::{ByteSource, StreamSource};
 
 pub use cairn_common as common;

@@ -73,14 +73,17 @@ impl std::fmt::Debug for PutOptions {
     }
 }
 
+/// Why an [`Inspector`] refused a body: an error of its own, which its maker can downcast to.
+pub type RefusedBody = Box<dyn std::error::Error + Send + Sync>;
+
 /// Sees a body on its way into the store, and may refuse it before anything is visible.
 pub trait Inspector: Send {
     /// The next bytes of the body.
     fn update(&mut self, bytes: &[u8]);
 
     /// After the last byte, before the commit: checksums to store, or why the body is refused. `md5` is that of the body if
-    /// [`PutOptions::md5`] was set.
-    fn finish(self: Box<Self>, md5: Option<[u8; 16]>) -> Result<BTreeMap<String, Checksum>, String>;
+    /// [`PutOptions::md5`] was set. The reason reaches the caller as it is, in [`PutError::Refused`](crate::PutError::Refused).
+    fn finish(self: Box<Self>, md5: Option<[u8; 16]>) -> Result<BTreeMap<String, Checksum>, RefusedBody>;
 }
 
 /// What to read.

@@ -4,7 +4,7 @@
 //! is bounded by the client's memory budget. Small bodies go to the masters whole, with the commit itself.
 
 use crate::budget::Held;
-use crate::client::{Client, wrong_reply};
+use crate::client::{Client, Inner, wrong_reply};
 use crate::error::PutError;
 use crate::options::{Inspector, Progress, PutOptions};
 use crate::replicas::{self, Target, Written};
@@ -21,6 +21,7 @@ use cairn_common::wire::command::{
 };
 use cairn_common::wire::master::{MasterError, MasterReply, MasterRequest};
 use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use md5::{Digest as _, Md5};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -84,27 +85,24 @@ impl Client {
             segment: Vec::new(),
         };
         let mut cutter = Cutter::new(self, target.1, chunking, intake, digest, head);
-        {
-            let target = upload.target.clone();
-            let write = |cut: Result<(VerifiedChunk, Arc<Held>), PutError>| {
-                let (inner, target) = (Arc::clone(&self.inner), target.clone());
-                async move {
-                    let (chunk, held) = cut?;
-                    replicas::write(&inner, &target, chunk, held).await
-                }
+        let mut writing = FuturesOrdered::new();
+        loop {
+            let cutting = cutter.next();
+            let mut cutting = std::pin::pin!(cutting);
+            let cut = loop {
+                let may_cut = writing.len() < self.inner.parallel;
+                let written: Result<Written, PutError> = tokio::select! {
+                    biased;
+                    Some(written) = writing.next() => written,
+                    cut = &mut cutting, if may_cut => break cut?,
+                };
+                upload.took(written?, progress.as_deref()).await?;
             };
-            let cuts = futures::stream::unfold(&mut cutter, |cutter| async move {
-                cutter.next().await.transpose().map(|cut| (cut, cutter))
-            });
-            let mut written = std::pin::pin!(cuts.map(write).buffered(self.inner.parallel));
-            while let Some(written) = written.next().await {
-                let written = written?;
-                let length = u64::from(written.length);
-                upload.push(written).await?;
-                if let Some(progress) = &progress {
-                    progress.advanced(length);
-                }
-            }
+            let Some((chunk, held)) = cut else { break };
+            writing.push_back(write_cut(Arc::clone(&self.inner), upload.target.clone(), chunk, held));
+        }
+        while let Some(written) = writing.next().await {
+            upload.took(written?, progress.as_deref()).await?;
         }
         let (md5, checksums) = cutter.digest()?;
         Ok(upload.finish(md5, checksums))
@@ -179,6 +177,16 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Writes a chunk. A function and not a closure: that its future may be sent to another thread can be seen.
+async fn write_cut(
+    inner: Arc<Inner>,
+    target: Target,
+    chunk: VerifiedChunk,
+    held: Arc<Held>,
+) -> Result<Written, PutError> {
+    replicas::write(&inner, &target, chunk, held).await
 }
 
 /// How a body is to be read.
@@ -371,6 +379,15 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    async fn took(&mut self, written: Written, progress: Option<&dyn Progress>) -> Result<(), PutError> {
+        let length = u64::from(written.length);
+        self.push(written).await?;
+        if let Some(progress) = progress {
+            progress.advanced(length);
+        }
+        Ok(())
+    }
+
     async fn push(&mut self, written: Written) -> Result<(), PutError> {
         self.segment.push(written);
         if self.segment.len() < SEGMENT_ENTRIES {
@@ -415,4 +432,20 @@ impl Upload<'_> {
 
 fn entries_of(written: &[Written]) -> Vec<Entry> {
     written.iter().map(|chunk| Entry::chunk(chunk.address, chunk.length)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// Servers run uploads on any thread. Compiles or does not.
+    #[test]
+    fn an_upload_may_move_between_threads() {
+        fn upload(client: &Client, path: &FilePath) {
+            is_send(&client.put(path, tokio::io::empty(), PutOptions::default()));
+        }
+        let _ = upload;
+    }
 }

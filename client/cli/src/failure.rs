@@ -191,9 +191,8 @@ impl From<PutError> for Failure {
                 let message = format!("it had {stated} bytes, then {found}: it was changed while it was read");
                 Failure::new(Exit::Conflict, message).advise("nothing was stored; repeat when nobody writes to it")
             }
-            PutError::Refused(reason) => {
-                Failure::new(Exit::Conflict, reason).advise("nothing was stored; repeat when nobody writes to it")
-            }
+            PutError::Refused(reason) => Failure::new(Exit::Conflict, reason.to_string())
+                .advise("nothing was stored; repeat when nobody writes to it"),
             error => Failure::of_kind(error.kind(), error.to_string()),
         }
     }

@@ -10,7 +10,7 @@ use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{MTIME, mtime_text};
 use crate::walk::{Found, Links, walk};
-use cairn_client::{Client, Inspector, Progress, PutError, PutOptions};
+use cairn_client::{Client, Inspector, Progress, PutError, PutOptions, RefusedBody};
 use cairn_common::file::{Attributes, Checksum, Condition, TagCondition};
 use clap::Args;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -240,7 +240,7 @@ struct Unchanged {
 impl Inspector for Unchanged {
     fn update(&mut self, _bytes: &[u8]) {}
 
-    fn finish(self: Box<Self>, _md5: Option<[u8; 16]>) -> Result<BTreeMap<String, Checksum>, String> {
+    fn finish(self: Box<Self>, _md5: Option<[u8; 16]>) -> Result<BTreeMap<String, Checksum>, RefusedBody> {
         let state = |metadata: &Metadata| {
             let changed = (metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec());
             (metadata.dev(), metadata.ino(), metadata.len(), changed)
@@ -250,8 +250,8 @@ impl Inspector for Unchanged {
             // Replaced by rename, or removed: what was opened was whole, and is stored as it was.
             Ok(after) if after.ino() != self.before.ino() || after.dev() != self.before.dev() => Ok(BTreeMap::new()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Ok(_) => Err("it was changed while it was read".to_owned()),
-            Err(error) => Err(format!("it cannot be looked at any more: {error}")),
+            Ok(_) => Err("it was changed while it was read".into()),
+            Err(error) => Err(format!("it cannot be looked at any more: {error}").into()),
         }
     }
 }
