@@ -207,9 +207,30 @@ impl Cluster {
 
     /// Runs the command line client as the administrator.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        self.cli_command(arguments).output().context("running scripts/cluster cli")
+    }
+
+    /// The same, not started yet.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.script("cli");
         command.args(arguments);
-        command.output().context("running scripts/cluster cli")
+        command
+    }
+
+    /// The same; the client's peak of resident memory, in KiB, is written to `peak`.
+    pub fn measured_cli(&self, arguments: &[&str], peak: &Path) -> Result<Output> {
+        let mut command = self.cli_command(arguments);
+        // A program in between that runs the client as its only child and asks the kernel for the children's peak.
+        let wrapper = self.folder.join("measure");
+        let code = "import os, resource, subprocess, sys\n\
+                    code = subprocess.call([os.environ['CAIRN_MEASURED']] + sys.argv[1:])\n\
+                    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n\
+                    open(os.environ['CAIRN_PEAK'], 'w').write(str(peak))\n\
+                    sys.exit(code)\n";
+        std::fs::write(&wrapper, format!("#!/usr/bin/env python3\n{code}"))?;
+        std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        command.env("CAIRN_BIN", &wrapper).env("CAIRN_MEASURED", &self.program).env("CAIRN_PEAK", peak);
+        command.output().context("running a measured scripts/cluster cli")
     }
 
     /// The same; it must succeed. Returns its JSON lines.
@@ -222,8 +243,13 @@ impl Cluster {
 
     /// Fetches a file of the load's bucket with the command line client, and returns its bytes.
     pub fn fetch(&self, key: &str) -> Result<Vec<u8>> {
+        self.fetch_from(crate::workload::BUCKET, key)
+    }
+
+    /// The same from another bucket.
+    pub fn fetch_from(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
         let target = self.folder.join("fetched");
-        let address = format!("cairn://{}/{key}", crate::workload::BUCKET);
+        let address = format!("cairn://{bucket}/{key}");
         let output = self.cli(&["get", &address, &target.to_string_lossy()])?;
         ensure!(output.status.success(), "cairn get {address}: {}", String::from_utf8_lossy(&output.stderr));
         let bytes = std::fs::read(&target)?;
