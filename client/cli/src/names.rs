@@ -21,14 +21,57 @@ pub(crate) fn prefix_for_folder(destination: &Remote, name: &str, contents: bool
     if destination.slash && !contents { format!("{}{name}/", destination.key) } else { destination.prefix() }
 }
 
-/// The local folder for a remote folder called `name`.
-pub(crate) fn folder_for_folder(
-    destination: &Path,
-    slash: bool,
-    name: &str,
-    contents: bool,
-) -> Result<PathBuf, BadName> {
-    if slash && !contents { Ok(destination.join(relative_path(name)?)) } else { Ok(destination.to_owned()) }
+/// Where the files of one remote source go on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalPlaces {
+    /// Of the source itself, as a file.
+    own: Result<LocalPlace, BadName>,
+    /// Of what is below it.
+    folder: Result<PathBuf, BadName>,
+}
+
+/// The place of a file. Nothing outside of `root` is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalPlace {
+    /// What the user named.
+    pub(crate) root: PathBuf,
+    /// Where below it.
+    pub(crate) relative: PathBuf,
+    /// Whether it is a folder: some tools mark one by a key without bytes that ends with a slash.
+    pub(crate) is_folder: bool,
+}
+
+impl LocalPlaces {
+    /// Places for `source` at `target`. `into`: the target ended with a slash, or is a folder and the source a single file.
+    pub(crate) fn new(source: &Remote, target: &Path, into: bool, target_is_folder: bool) -> LocalPlaces {
+        let own_name = relative_path(source.base_name());
+        let own = match (into || target_is_folder, target.file_name()) {
+            (false, Some(name)) => Ok((target.parent().unwrap_or(Path::new("")).to_owned(), PathBuf::from(name))),
+            _ => own_name.clone().map(|name| (target.to_owned(), name)),
+        };
+        let own = own.map(|(root, relative)| LocalPlace { root, relative, is_folder: false });
+        let folder = match into && !source.slash {
+            true => own_name.map(|name| target.join(name)),
+            false => Ok(target.to_owned()),
+        };
+        LocalPlaces { own, folder }
+    }
+
+    /// The place of the source itself, as a file.
+    pub(crate) fn own(&self) -> Result<LocalPlace, BadName> {
+        self.own.clone()
+    }
+
+    /// The place of a file with `name` below the source. `is_empty`: it has no bytes.
+    pub(crate) fn below(&self, name: &str, is_empty: bool) -> Result<LocalPlace, BadName> {
+        let root = self.folder.clone()?;
+        let marked = if name.is_empty() { Some("") } else { name.strip_suffix('/') };
+        match marked.filter(|_| is_empty) {
+            Some("") => Ok(LocalPlace { root, relative: PathBuf::new(), is_folder: true }),
+            Some(folder) => Ok(LocalPlace { root, relative: relative_path(folder)?, is_folder: true }),
+            None => Ok(LocalPlace { root, relative: relative_path(name)?, is_folder: false }),
+        }
+    }
 }
 
 /// A key that cannot be a path below a folder.
@@ -88,11 +131,32 @@ mod tests {
         assert_eq!(prefix_for_folder(&remote("cairn://abc/x"), "dir", false), "x/");
         assert_eq!(prefix_for_folder(&remote("cairn://abc/x/"), "dir", false), "x/dir/");
         assert_eq!(prefix_for_folder(&remote("cairn://abc/x/"), "dir", true), "x/");
-        let out = Path::new("out");
-        assert_eq!(folder_for_folder(out, false, "dir", false).unwrap(), Path::new("out"));
-        assert_eq!(folder_for_folder(out, true, "dir", false).unwrap(), Path::new("out/dir"));
-        assert_eq!(folder_for_folder(out, true, "dir", true).unwrap(), Path::new("out"));
-        assert_eq!(folder_for_folder(out, true, "..", false), Err(BadName::Dots));
+    }
+
+    #[test]
+    fn downloads_go_where_the_same_rule_says() {
+        let places =
+            |source, target, into, is_folder| LocalPlaces::new(&remote(source), Path::new(target), into, is_folder);
+        let own = |source, target, into, is_folder| {
+            let place = places(source, target, into, is_folder).own().unwrap();
+            place.root.join(place.relative)
+        };
+        assert_eq!(own("abc/d/f", "x/out", false, false), Path::new("x/out"));
+        assert_eq!(own("abc/d/f", "x/out", true, false), Path::new("x/out/f"));
+        assert_eq!(own("abc/d/f", "x/out", false, true), Path::new("x/out/f"));
+        assert_eq!(own("abc/d/f", "..", false, true), Path::new("../f"));
+        let below = |source, into, name, is_empty| {
+            let place = places(source, "out", into, true).below(name, is_empty)?;
+            Ok((place.root.join(place.relative), place.is_folder))
+        };
+        assert_eq!(below("abc/d", false, "e/f", false), Ok(("out/e/f".into(), false)));
+        assert_eq!(below("abc/d", true, "e/f", false), Ok(("out/d/e/f".into(), false)));
+        assert_eq!(below("abc/d/", true, "e/f", false), Ok(("out/e/f".into(), false)));
+        assert_eq!(below("abc/d/", false, "e/", true), Ok(("out/e".into(), true)));
+        assert_eq!(below("abc/d/", false, "", true), Ok(("out/".into(), true)));
+        assert_eq!(below("abc/d/", false, "e/", false), Err(BadName::Empty));
+        assert_eq!(below("abc/d/", false, "../", true), Err(BadName::Dots));
+        assert_eq!(below("abc/..", true, "x", false), Err(BadName::Dots));
     }
 
     #[test]

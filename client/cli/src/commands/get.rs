@@ -7,9 +7,9 @@ use super::tree::{self, SourceFile};
 use crate::address::{Address, Remote};
 use crate::args::DryRun;
 use crate::failure::{Exit, Failure};
-use crate::filter::FilterArgs;
+use crate::filter::{Filter, FilterArgs};
 use crate::local::{make_folders, prepare, write_file};
-use crate::names::{folder_for_folder, relative_path};
+use crate::names::{BadName, LocalPlace, LocalPlaces};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{MTIME, mtime_of};
@@ -18,7 +18,7 @@ use clap::Args;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Arguments of `get`.
 #[derive(Args, Debug)]
@@ -43,12 +43,11 @@ impl GetArgs {
     }
 }
 
-/// One file on its way. `root` is what the user named; nothing outside of it is touched.
+/// One file on its way.
 struct Item {
     client: Client,
     from: Remote,
-    root: PathBuf,
-    relative: PathBuf,
+    place: LocalPlace,
 }
 
 /// Runs `get`.
@@ -108,53 +107,36 @@ async fn sources(
     session: &Session,
     source: &OsString,
     recursive: bool,
-    filter: &crate::filter::Filter,
+    filter: &Filter,
     (target, into): (&Path, bool),
 ) -> Result<BoxStream<'static, Result<Item, Failure>>, Failure> {
     let from = remote(source)?;
     let client = session.clients.of(&from).await?;
-    // Where the source itself goes, as a file: an existing folder can only mean "into".
-    let own = relative_path(from.base_name()).map_err(|error| bad_name(&from, error.to_string()));
-    let (own_root, own_name) = match (into || target.is_dir(), target.file_name()) {
-        (false, Some(name)) => (target.parent().unwrap_or(Path::new("")).to_owned(), Ok(PathBuf::from(name))),
-        _ => (target.to_owned(), own),
-    };
-    let folder = match recursive {
-        true => folder_for_folder(target, into, from.base_name(), from.slash),
-        false => Ok(target.to_owned()),
-    };
-    let folder = folder.map_err(|error| bad_name(&from, error.to_string()))?;
+    let places = LocalPlaces::new(&from, target, into, target.is_dir());
     let files = tree::files(client.clone(), from.clone(), recursive, filter.clone());
     let bar = session.out.bar().clone();
     let item = move |file: SourceFile| {
         bar.inc_length(file.length.unwrap_or(0));
-        let itself = from.with_key(file.path.key.as_str());
-        if file.name.is_empty() && !from.slash {
-            let (root, relative) = (own_root.clone(), own_name.clone()?);
-            return Ok(Item { client: client.clone(), from: itself, root, relative });
-        }
-        // A key that ends with a slash and has no bytes is how some tools mark a folder.
-        let marker = file.length == Some(0) && (file.name.is_empty() || file.name.ends_with('/'));
-        let name = if marker { file.name.trim_end_matches('/') } else { file.name.as_str() };
-        let relative = if marker && name.is_empty() { Ok(PathBuf::new()) } else { relative_path(name) };
-        let mut relative = relative.map_err(|error| bad_name(&itself, error.to_string()))?;
-        if marker {
-            relative.push("");
-        }
-        Ok(Item { client: client.clone(), from: itself, root: folder.clone(), relative })
+        let place = match file.name.is_empty() && !(recursive && from.slash) {
+            true => places.own(),
+            false => places.below(&file.name, file.length == Some(0)),
+        };
+        let from = from.with_key(file.path.key.as_str());
+        let place = place.map_err(|error| bad_name(&from, error))?;
+        Ok(Item { client: client.clone(), from, place })
     };
     Ok(files.map(move |file| item(file?)).boxed())
 }
 
-fn bad_name(from: &Remote, reason: String) -> Failure {
+fn bad_name(from: &Remote, reason: BadName) -> Failure {
     let failure = Failure::new(Exit::Unsupported, format!("the key cannot be a local path: {reason}")).at(from);
     failure.advise("fetch it alone and give it a name: cairn get ADDRESS NAME")
 }
 
 async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failure> {
-    let Item { client, from, root, relative } = item;
+    let Item { client, from, place: LocalPlace { root, relative, is_folder } } = item;
     let shown = root.join(&relative);
-    if from.slash {
+    if is_folder {
         if !dry_run {
             session.pool.run(move || make_folders(&root, &relative)).await?;
         }
