@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import urllib.error
 import urllib.request
 
 import pytest
@@ -133,7 +134,9 @@ def test_many_objects_are_deleted_at_once(s3, bucket):
     s3.delete_object(Bucket=bucket, Key="never there")
 
 
-def test_presigned_urls_need_no_credentials(s3, bucket):
+def test_presigned_urls_need_no_credentials(cluster, bucket):
+    # Left to itself boto3 still presigns by version 2 for endpoints that are not AWS's.
+    s3 = cluster.boto3(signature_version="s3v4")
     put = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "pre signed"})
     with urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT")) as answer:
         assert answer.status == 200

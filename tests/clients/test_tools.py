@@ -11,6 +11,8 @@ def make(folder, names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(10_000 + len(name)))
+        # Well before they are stored: the AWS CLI compares times that S3 cuts to seconds.
+        os.utime(path, (1_700_000_000, 1_700_000_000))
     return folder
 
 

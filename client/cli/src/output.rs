@@ -197,7 +197,9 @@ impl Output {
                 _ => lines.push(format!("{:<16}{cell}", column.title.to_lowercase())),
             }
         }
-        self.lines(&lines.join("\n"))
+        // Facts are a block of their own among others.
+        let after = if self.mode == Mode::Table { "\n" } else { "" };
+        self.lines(&format!("{}{after}", lines.join("\n")))
     }
 
     /// Prints the one cell of a record as it is, for scripts to take; or its line of JSON.
