@@ -274,6 +274,11 @@ impl MasterServer {
         bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()
     }
 
+    /// Whether the group has other members that could be asked.
+    pub fn has_others(&self) -> bool {
+        !self.group.status().alone
+    }
+
     /// Where this member of the group stands.
     pub fn status(&self) -> GroupStatus {
         self.group.status()
