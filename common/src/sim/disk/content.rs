@@ -1,6 +1,7 @@
 //! The bytes of one simulated file: sparse pages, and the changes that no sync has made durable yet.
 
 use super::super::SeededRandom;
+use super::plan::DiskErrno;
 use crate::seam::Random as _;
 use std::collections::BTreeMap;
 use std::io;
@@ -75,6 +76,8 @@ pub(super) struct Content {
     cached: Pages,
     durable: Pages,
     pending: Vec<Change>,
+    /// Ranges that give EIO.
+    unreadable: Vec<std::ops::Range<u64>>,
 }
 
 impl Content {
@@ -88,7 +91,21 @@ impl Content {
     }
 
     pub(super) fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if self.unreadable.iter().any(|range| range.start < end && offset < range.end) {
+            return Err(DiskErrno::Io.error());
+        }
         self.cached.read(bytes, offset)
+    }
+
+    /// Reads of this range fail from now on.
+    pub(super) fn make_unreadable(&mut self, range: std::ops::Range<u64>) {
+        self.unreadable.push(range);
+    }
+
+    /// Everything can be read again.
+    pub(super) fn make_readable(&mut self) {
+        self.unreadable.clear();
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {

@@ -94,7 +94,19 @@ impl SimDisk {
 
     /// Takes all planned errors back.
     pub fn heal(&self) {
-        self.lock().plan.faults.clear();
+        let mut state = self.lock();
+        state.plan.faults.clear();
+        state.files.values_mut().for_each(Content::make_readable);
+    }
+
+    /// Reads of part of a file give EIO from now on.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn make_unreadable(&self, path: &Path, range: std::ops::Range<u64>) {
+        let mut state = self.lock();
+        let file = state.named(path);
+        state.file(file).make_unreadable(range);
     }
 
     /// Persistent steps so far.
@@ -161,7 +173,7 @@ impl SimDisk {
     /// If there is no such file.
     pub fn damage(&self, path: &Path, offset: u64, mask: u8) {
         let mut state = self.lock();
-        let Some(Node::File(file)) = state.names.get(path) else { panic!("{} is no file", path.display()) };
+        let file = state.named(path);
         state.file(file).damage(offset, mask);
     }
 
@@ -173,6 +185,11 @@ impl SimDisk {
 impl State {
     fn file(&mut self, file: u64) -> &mut Content {
         self.files.entry(file).or_default()
+    }
+
+    fn named(&self, path: &Path) -> u64 {
+        let Some(Node::File(file)) = self.names.get(path) else { panic!("{} is no file", path.display()) };
+        file
     }
 
     /// Decides what becomes of an operation, and counts it.

@@ -116,6 +116,16 @@ fn damage_is_seen_once_the_cache_is_gone() {
 }
 
 #[test]
+fn a_bad_spot_gives_an_error_and_the_rest_can_be_read() {
+    let (disk, file) = disk_with_file(3 * 4096);
+    disk.make_unreadable(path(), 4096..8192);
+    assert!(file.read_exact_at(&mut [0; 4096], 0).is_ok() && file.read_exact_at(&mut [0; 4096], 8192).is_ok());
+    assert_eq!(DiskTrouble::of(&file.read_exact_at(&mut [0; 2], 4095).unwrap_err()), DiskTrouble::Broken);
+    disk.heal();
+    assert_eq!(all(&*file), [1; 3 * 4096]);
+}
+
+#[test]
 fn a_torn_crash_keeps_whole_sectors_by_chance() {
     let torn = |seed| {
         let (disk, file) = disk_with_file(8 * 512);
