@@ -230,7 +230,12 @@ impl Appender {
                     self.seal(&old)?;
                 }
                 self.show_room();
-                Ok(())
+                // A pack that was the reserve may be too small for a large chunk.
+                if self.active.as_ref().is_some_and(|active| active.room() >= bytes) {
+                    Ok(())
+                } else {
+                    Err(AppendError::Full)
+                }
             }
             Err(error) if DiskTrouble::of(&error) == DiskTrouble::Full => Err(AppendError::Full),
             Err(error) => Err(self.fail(&error, "making a pack")),

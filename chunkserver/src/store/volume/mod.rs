@@ -147,6 +147,7 @@ impl Volume {
         if let Some(before) = before.as_ref().filter(|before| before.volume != volume) {
             return Err(VolumeError::Other { found: before.volume, admitted: volume });
         }
+        reserve::make_room_to_start(&folder)?;
         let mark = folder.take_clean_mark()?;
         let index = seams.indexes.open(&folder.index_path(), volume).map_err(RecoverError::from)?;
         let covered = index.packs().map_err(RecoverError::from)?.last().map(|(pack, row)| (*pack, row.covered));

@@ -147,8 +147,8 @@ impl Shared {
         self.packs().room_bytes = bytes;
     }
 
-    pub(super) fn has_reserve(&self) -> bool {
-        self.packs().reserve_bytes > 0
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.packs().reserve_bytes
     }
 
     pub(super) fn set_reserve(&self, bytes: u64) {

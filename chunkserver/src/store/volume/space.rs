@@ -20,7 +20,7 @@ pub(super) struct SpaceFacts {
     pub(super) packs_bytes: u64,
     /// Of those, still unwritten in the pack that is being appended to.
     pub(super) room_bytes: u64,
-    /// Allocated to the reserve; 0: it has been used, or could not be made.
+    /// Allocated to the reserve; less than a pack: it has been used, or could not be made.
     pub(super) reserve_bytes: u64,
     /// Size of a new pack.
     pub(super) pack_bytes: u64,
@@ -46,8 +46,8 @@ impl SpaceFacts {
         let capacity_bytes = self.configured_bytes.map_or(possible, |configured| configured.min(possible));
         let reserved = self.pack_bytes + (capacity_bytes / 100 * RESERVE_PERCENT).max(INDEX_MIN_BYTES);
         let open = capacity_bytes.saturating_sub(self.packs_bytes).saturating_sub(reserved);
-        let new_packs = if self.reserve_bytes == 0 { 0 } else { open / self.pack_bytes };
-        let room = if self.reserve_bytes == 0 { 0 } else { self.room_bytes };
+        let takes_chunks = self.reserve_bytes >= self.pack_bytes;
+        let (new_packs, room) = if takes_chunks { (open / self.pack_bytes, self.room_bytes) } else { (0, 0) };
         Space {
             capacity_bytes,
             used_bytes: self.packs_bytes.saturating_sub(self.room_bytes),

@@ -104,7 +104,7 @@ fn room_for(shared: &Shared, group: &Group, job: &Job, row: Option<&Row>) -> Opt
         Job::Remove { .. } | Job::KeepTombstone { .. } => (SECTOR_BYTES, Purpose::Upkeep),
         _ => return None,
     };
-    let without_reserve = purpose == Purpose::Chunk && !shared.has_reserve();
+    let without_reserve = purpose == Purpose::Chunk && shared.reserve_bytes() < u64::from(shared.pack_bytes);
     (without_reserve || !group.fits(bytes)).then_some((bytes, purpose))
 }
 

@@ -125,6 +125,7 @@ impl DiskTrouble {
             Some(Errno::NOSPC | Errno::DQUOT) => DiskTrouble::Full,
             Some(Errno::ROFS) => DiskTrouble::ReadOnly,
             Some(Errno::IO | Errno::NXIO | Errno::NODEV | Errno::UCLEAN | Errno::BADMSG) => DiskTrouble::Broken,
+            None if error.kind() == io::ErrorKind::StorageFull => DiskTrouble::Full,
             _ => DiskTrouble::Other,
         }
     }

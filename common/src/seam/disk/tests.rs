@@ -54,4 +54,5 @@ fn errors_are_told_apart_by_what_they_mean() {
     assert_eq!(of(Errno::ROFS), DiskTrouble::ReadOnly);
     assert_eq!(of(Errno::NOENT), DiskTrouble::Other);
     assert_eq!(DiskTrouble::of(&io::ErrorKind::UnexpectedEof.into()), DiskTrouble::Other);
+    assert_eq!(DiskTrouble::of(&io::ErrorKind::StorageFull.into()), DiskTrouble::Full);
 }
