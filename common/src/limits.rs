@@ -122,6 +122,41 @@ pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// Memory of all chunk buffers of one client or gateway.
 pub const BUFFER_BUDGET_BYTES: usize = 96 << 20;
 
+/// A pack file of a chunkserver; smaller on small volumes, never below [`PACK_MIN_BYTES`].
+pub const PACK_BYTES: u32 = 256 << 20;
+/// Smallest pack: holds the largest chunk with all that surrounds it.
+pub const PACK_MIN_BYTES: u32 = 5 << 20;
+/// Share of a volume, in percent, that chunks never fill, so that removal and compaction work on a full disk. At least one pack.
+pub const RESERVE_PERCENT: u64 = 5;
+/// Bytes of packs that a start has to read again because the index did not cover them.
+pub const INDEX_LAG_BYTES: u64 = 256 << 20;
+/// Memory for an index's newest rows, per volume.
+pub const INDEX_MEMTABLE_BYTES: usize = 4 << 20;
+/// Changes to a volume that wait for its appender.
+pub const APPEND_QUEUE_MAX: usize = 256;
+/// Bytes of records that share one fdatasync. The first one may be larger.
+pub const APPEND_GROUP_BYTES: usize = 16 << 20;
+/// Pack files that a volume keeps open for reading.
+pub const PACK_FILES_OPEN_MAX: usize = 128;
+/// Chunks whose place and outboard a volume remembers, so that reading on does not look them up again.
+pub const LOCATIONS_CACHED_MAX: usize = 2048;
+/// Upload windows whose written bytes a chunkserver counts at a time.
+pub const WINDOWS_COUNTED_MAX: usize = 1 << 16;
+/// Memory of chunk bodies that are on their way into a chunkserver.
+pub const INCOMING_BYTES_MAX: usize = 64 << 20;
+/// How long a chunk body waits for that memory before it is refused.
+pub const INCOMING_WAIT_MS: u64 = 5_000;
+/// Chunk bodies on their way out of a chunkserver, each of which holds one piece in memory.
+pub const OUTGOING_MAX: usize = 512;
+/// A piece of a chunk body on its way out.
+pub const OUTGOING_PIECE_BYTES: u32 = 256 << 10;
+/// Re-verifications on behalf of readers at a time; more are dropped, the next reader reports again.
+pub const REPORTED_CHECKS_MAX: usize = 4;
+/// Chunks in one page of an inventory.
+pub const INVENTORY_PAGE_MAX: usize = 1000;
+/// How often a chunkserver tells the masters how it is.
+pub const HEARTBEAT_MS: u64 = 2_000;
+
 const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && GROUP_BYTES.is_power_of_two());
 const _: () = assert!(CHUNK_MAX_BYTES.is_multiple_of(GROUP_BYTES) && CHUNK_FIXED_BYTES <= CHUNK_MAX_BYTES);
@@ -129,3 +164,6 @@ const _: () = assert!(INLINE_MAX_BYTES < ENTRY_MAX_BYTES as u64 && ENTRY_MAX_BYT
 const _: () = assert!(SESSION_RENEW_MS * 3 < SESSION_TTL_MS && WINDOW_REPLACE_MS * 2 < WINDOW_MAX_MS);
 const _: () = assert!(SEGMENT_ENTRIES as u64 <= WINDOW_CHUNKS_MAX && SEGMENT_ENTRIES <= RELEASE_ROWS_MAX);
 const _: () = assert!(BUFFER_BUDGET_BYTES >= 8 * CHUNK_MAX_BYTES as usize);
+const _: () = assert!(PACK_MIN_BYTES > CHUNK_MAX_BYTES + 64 * 1024 && PACK_BYTES > PACK_MIN_BYTES);
+const _: () = assert!(INCOMING_BYTES_MAX >= 4 * CHUNK_MAX_BYTES as usize);
+const _: () = assert!(OUTGOING_PIECE_BYTES.is_multiple_of(GROUP_BYTES));

@@ -473,6 +473,9 @@ pub enum Done {
         boot: BootCount,
         /// Identities of its new disks, in the order asked for.
         new_volumes: Vec<VolumeId>,
+        /// Stamp of this entry: no older window can be without its touches on a disk that was not shut down cleanly, if every
+        /// chunk there counts as touched now.
+        stamp: Stamp,
     },
     /// A ring was made.
     Epoch(Epoch),
