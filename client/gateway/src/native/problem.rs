@@ -230,7 +230,11 @@ impl From<Refusal> for Problem {
                 format!("{refusal}."),
             ),
             Refusal::BadJoinToken => forbidden(),
-            Refusal::ShortOfQuorum { .. } | Refusal::WindowEnded | Refusal::SessionCrowded | Refusal::TooManyEpochs => {
+            Refusal::ShortOfQuorum { .. }
+            | Refusal::WindowEnded
+            | Refusal::SessionCrowded
+            | Refusal::TooManySessions
+            | Refusal::TooManyEpochs => {
                 tracing::warn!(%refusal, "a write was not durable in time");
                 unavailable("The write could not be made durable now; try again.")
             }
@@ -245,6 +249,7 @@ impl From<Refusal> for Problem {
             | Refusal::BadManifest(_)
             | Refusal::RootMismatch
             | Refusal::InlineTooLarge { .. }
+            | Refusal::SourceInline(_)
             | Refusal::SegmentOrder { .. }
             | Refusal::NoSuchNode(_)
             | Refusal::NodeExists(_)

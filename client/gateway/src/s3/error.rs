@@ -123,7 +123,11 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::NoSuchKey(_) => S3ErrorCode::InvalidAccessKeyId,
         Refusal::KeyExists(_) => S3ErrorCode::OperationAborted,
         Refusal::Invalid(_) => S3ErrorCode::InvalidArgument,
-        Refusal::ShortOfQuorum { .. } | Refusal::WindowEnded | Refusal::SessionCrowded | Refusal::TooManyEpochs => {
+        Refusal::ShortOfQuorum { .. }
+        | Refusal::WindowEnded
+        | Refusal::SessionCrowded
+        | Refusal::TooManySessions
+        | Refusal::TooManyEpochs => {
             tracing::warn!(%refusal, "a write was not durable in time");
             return unavailable("The write could not be made durable now; try again");
         }
@@ -133,6 +137,7 @@ fn refused(refusal: Refusal) -> S3Error {
         | Refusal::BadManifest(_)
         | Refusal::RootMismatch
         | Refusal::InlineTooLarge { .. }
+        | Refusal::SourceInline(_)
         | Refusal::SegmentOrder { .. }
         | Refusal::NoSuchNode(_)
         | Refusal::NodeExists(_)

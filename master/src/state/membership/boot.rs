@@ -48,7 +48,7 @@ pub(in crate::state) fn boot(tx: &mut Tx<'_>, booting: &Booting<'_>) -> Step<Don
     node.zone = booting.zone.to_owned();
     let boot = node.boot;
     write(tx, membership)?;
-    Ok(Done::Boot { boot, new_volumes })
+    Ok(Done::Boot { boot, new_volumes, stamp: tx.stamp() })
 }
 
 /// Whether a disk is in service and its last run is one that it can have seen.

@@ -10,13 +10,13 @@ use crate::s3::list::{limit, shown_limit};
 use crate::s3::refuse;
 use crate::s3::service::Caller;
 use crate::upload::{BodyInspector, Expected, Value};
-use cairn_client::{GetError, GetOptions, PutOptions, StreamSource};
+use cairn_client::{GetError, GetOptions, Inspector, PutOptions, StreamSource};
 use cairn_common::chunk::Chunking;
 use cairn_common::file::Condition;
 use cairn_common::limits::PARTS_MAX;
 use cairn_common::name::FilePath;
-use cairn_common::wire::command::MultipartRef;
-use cairn_common::wire::master::{PartInfo, PartsPage, RangeWanted};
+use cairn_common::wire::command::{MultipartRef, Refusal};
+use cairn_common::wire::master::{MasterError, PartInfo, PartsPage, RangeWanted};
 use s3s::dto::{
     ChecksumAlgorithm, CopyPartResult, ETag, ListPartsInput, ListPartsOutput, Part, Range, StorageClass,
     UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
@@ -78,10 +78,15 @@ pub(crate) async fn upload_part_copy(
         dto::read_condition(input.copy_source_if_match, input.copy_source_if_none_match, &caller.headers, SOURCE_TIMES);
     let part = match wanted(caller, &upload, number).await? {
         None => {
-            let copied = caller.client.copy_part(&upload, number, &from, condition, range).await;
-            copied.map_err(error::operation)?
+            match caller.client.copy_part(&upload, number, &from, condition.clone(), range).await {
+                // A part cannot refer to a body that the masters keep.
+                Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_)))) => {
+                    stream(caller, &upload, number, (&from, condition, range), None).await?
+                }
+                copied => copied.map_err(error::operation)?,
+            }
         }
-        Some(wanted) => stream(caller, &upload, number, (&from, condition, range), wanted.algorithm).await?,
+        Some(wanted) => stream(caller, &upload, number, (&from, condition, range), Some(wanted.algorithm)).await?,
     };
     let sums = Sums::of(&part.checksums);
     let result = CopyPartResult {
@@ -96,13 +101,13 @@ pub(crate) async fn upload_part_copy(
     Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
 }
 
-/// Reads bytes of an object and stores them as a part, for their checksum.
+/// Reads bytes of an object and stores them as a part, with a checksum of them if one is wanted.
 async fn stream(
     caller: &Caller,
     upload: &MultipartRef,
     number: u32,
     (from, condition, range): (&FilePath, Condition, Option<(u64, u64)>),
-    algorithm: Algorithm,
+    algorithm: Option<Algorithm>,
 ) -> S3Result<PartInfo> {
     let wanted = range.map_or(RangeWanted::All, |(start, end)| RangeWanted::FromTo(start, end));
     let opened = caller.client.get(from, GetOptions { range: wanted, condition }).await;
@@ -114,11 +119,14 @@ async fn stream(
     if range.is_some_and(|range| range != (start, end)) {
         return Err(error::get(GetError::Unsatisfiable { length: reader.info().length }));
     }
-    let expected = Expected { checksums: BTreeMap::from([(algorithm, Value::Unstated)]), ..Expected::default() };
+    let inspector = algorithm.map(|algorithm| {
+        let checksums = BTreeMap::from([(algorithm, Value::Unstated)]);
+        BodyInspector::new(Expected { checksums, ..Expected::default() }, Arc::default())
+    });
     let options = PutOptions {
         chunking: Some(Chunking::FIXED),
         length: Some(end - start),
-        inspector: Some(Box::new(BodyInspector::new(expected, Arc::default()))),
+        inspector: inspector.map(|inspector| Box::new(inspector) as Box<dyn Inspector>),
         ..PutOptions::default()
     };
     caller.client.put_part(upload, number, StreamSource(reader), options).await.map_err(error::put)
