@@ -214,6 +214,11 @@ impl Volume {
         self.shared.space()
     }
 
+    /// Groups of changes that were made durable since the start, each with one sync.
+    pub fn groups(&self) -> u64 {
+        self.shared.groups.load(Ordering::Relaxed)
+    }
+
     /// What the last start found in each pack.
     pub fn findings(&self) -> &[(PackNumber, Finding)] {
         &self.findings
