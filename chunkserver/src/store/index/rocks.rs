@@ -11,8 +11,8 @@ use cairn_common::chunk::ChunkAddress;
 use cairn_common::ids::{Slot, VolumeId};
 use cairn_common::limits::INDEX_MEMTABLE_BYTES;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel,
+    Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,9 @@ impl RocksIndexes {
         // Addresses are hashes: nothing to compress.
         options.set_compression_type(DBCompressionType::None);
         options.set_max_open_files(OPEN_FILES_MAX);
+        // It would allocate 4 MiB each for a log that stays empty and for its manifest: a lot on a small disk.
+        options.set_max_total_wal_size(64 << 10);
+        options.set_manifest_preallocation_size(64 << 10);
         options.set_log_level(LogLevel::Warn);
         options.set_keep_log_file_num(2);
         options.set_max_log_file_size(1 << 20);
@@ -74,13 +77,13 @@ impl RocksIndexes {
         options
     }
 
-    fn open_owned(&self, folder: &Path, volume: VolumeId) -> Result<RocksIndex, IndexError> {
+    fn open_owned(&self, folder: &Path, volume: VolumeId) -> Result<RocksIndex, OpenError> {
         let index = RocksIndex { db: DB::open(&self.options(), folder)? };
         let owner = volume.0.to_be_bytes();
         let found = index.db.get(OWNER)?;
         match found.as_deref() {
             Some(found) if *found == owner => {}
-            Some(_) => return Err(IndexError("it belongs to another volume".to_owned())),
+            Some(_) => return Err(OpenError::BeyondRepair("it belongs to another volume".to_owned())),
             None => {
                 let mut batch = WriteBatch::default();
                 batch.put(OWNER, owner);
@@ -95,11 +98,41 @@ impl Indexes for RocksIndexes {
     fn open(&self, folder: &Path, volume: VolumeId) -> Result<Arc<dyn ChunkIndex>, IndexError> {
         match self.open_owned(folder, volume) {
             Ok(index) => Ok(Arc::new(index)),
-            Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "the index is made anew from the packs");
+            Err(OpenError::BeyondRepair(reason)) => {
+                tracing::warn!(folder = %folder.display(), reason, "the index is made anew from the packs");
                 DB::destroy(&self.options(), folder)?;
                 Ok(Arc::new(self.open_owned(folder, volume)?))
             }
+            Err(OpenError::Now(error)) => Err(error),
+        }
+    }
+}
+
+/// An index that cannot be opened.
+enum OpenError {
+    /// Its files are damaged, missing, or another volume's.
+    BeyondRepair(String),
+    /// The disk is full or failing; the index may be all right.
+    Now(IndexError),
+}
+
+impl From<rocksdb::Error> for OpenError {
+    fn from(error: rocksdb::Error) -> OpenError {
+        let damaged = match error.kind() {
+            ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound => true,
+            // RocksDB's errors of input and output say what was wrong in words only.
+            ErrorKind::IOError => error.as_ref().contains("No such file"),
+            _ => false,
+        };
+        if damaged { OpenError::BeyondRepair(error.into_string()) } else { OpenError::Now(error.into()) }
+    }
+}
+
+impl From<OpenError> for IndexError {
+    fn from(error: OpenError) -> IndexError {
+        match error {
+            OpenError::BeyondRepair(reason) => IndexError(reason),
+            OpenError::Now(error) => error,
         }
     }
 }

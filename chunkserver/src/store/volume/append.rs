@@ -20,6 +20,7 @@ use cairn_common::limits::{APPEND_GROUP_BYTES, INDEX_LAG_BYTES};
 use cairn_common::seam::DiskTrouble;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 /// State of the thread.
@@ -167,7 +168,10 @@ impl Appender {
             self.shared.set_appended(active.end());
             self.show_room();
         }
-        metrics::counter!("cairn_pack_groups_total").increment(1);
+        if synced.is_some() {
+            self.shared.groups.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("cairn_pack_groups_total").increment(1);
+        }
         metrics::counter!("cairn_pack_bytes_total").increment(u64::from(bytes));
         match self.index(changes.finish()) {
             Ok(()) => answers.succeed(synced.as_ref()),
@@ -189,6 +193,7 @@ impl Appender {
             }
             Err(error) => {
                 tracing::warn!(volume = %self.shared.identity.volume, %error, "the index does not take changes");
+                reserve::lend_index_room(&self.shared);
                 self.unindexed = Some(written);
                 Err(AppendError::Index(error.to_string()))
             }
@@ -201,6 +206,12 @@ impl Appender {
             // A start reads more, that is all.
             Err(error) => tracing::warn!(volume = %self.shared.identity.volume, %error, "the index was not flushed"),
         }
+    }
+
+    /// Makes the index durable, if need be in the room that is kept for it.
+    fn flush_index_now(&mut self) -> Result<(), AppendError> {
+        reserve::lend_index_room(&self.shared);
+        self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))
     }
 
     /// Sees to it that a record of `bytes` fits into the active pack.
@@ -259,7 +270,7 @@ impl Appender {
             return Ok(false);
         }
         self.check()?;
-        self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))?;
+        self.flush_index_now()?;
         let disk = self.shared.folder.disk();
         let removed = disk.remove(&self.shared.folder.pack_path(number));
         removed
@@ -302,7 +313,7 @@ impl Appender {
     /// Leaves the volume so that the next start has nothing to read again.
     fn stop(&mut self) -> Result<(), AppendError> {
         self.check()?;
-        self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))?;
+        self.flush_index_now()?;
         let end: Position = self.shared.appended();
         let mark = CleanMark { boot: self.shared.identity.boot, end };
         self.shared

@@ -6,6 +6,7 @@
 //! ROOT/clean             left by a clean stop, taken away at start
 //! ROOT/retired           the volume will never serve again; says why
 //! ROOT/reserve           space of one pack, kept free for removal and compaction
+//! ROOT/reserve.index     a little more, for the index
 //! ROOT/packs/NNNNNNNN.pack   numbers in hexadecimal
 //! ROOT/index/            RocksDB's
 //! ```
@@ -179,6 +180,10 @@ impl VolumeFolder {
 
     pub(super) fn reserve_path(&self) -> PathBuf {
         self.root.join("reserve")
+    }
+
+    pub(super) fn index_room_path(&self) -> PathBuf {
+        self.root.join("reserve.index")
     }
 
     fn identity_path(&self) -> PathBuf {

@@ -122,7 +122,10 @@ pub(super) fn recover(
         recovery.found.findings.push((number, finding));
     }
     recovery.sweep()?;
-    index.flush(true)?;
+    if let Err(error) = index.flush(true) {
+        // The next start reads all this again, that is all.
+        tracing::warn!(volume = %identity.volume, %error, "the index was not flushed");
+    }
     Ok(recovery.found)
 }
 

@@ -1,7 +1,7 @@
-//! The reserve: a pack's worth of space, allocated in advance and used by removal and compaction alone.
+//! The reserve: space that is allocated in advance, so that a disk without a free block still serves removal and compaction.
 //!
-//! It is a file of zeros that *becomes* a pack by being renamed, so that on a disk without a free block a tombstone can still be
-//! written. While it has not its full size the volume takes no chunks.
+//! One file of zeros *becomes* a pack by being renamed: a tombstone can always be written. While it has not its full size the
+//! volume takes no chunks. Another, smaller one is given back when the index has to be flushed and there is no room for it.
 
 use super::super::pack::PAGE_BYTES;
 use super::folder::VolumeFolder;
@@ -18,6 +18,13 @@ const START_BYTES: u64 = 2 << 20;
 
 /// Brings the reserve to its full size if there is room, or as near to it as there is; returns whether it has it.
 pub(super) fn ensure(shared: &Shared) -> bool {
+    if shared.index_room_bytes() == 0 {
+        match make_index_room(shared) {
+            Ok(()) => shared.set_index_room(index_room_for(shared)),
+            // The index may still find room when it needs it.
+            Err(error) => tracing::debug!(volume = %shared.identity.volume, %error, "no room is kept for the index"),
+        }
+    }
     let wanted = u64::from(shared.pack_bytes);
     if shared.reserve_bytes() < wanted {
         match grow(shared, wanted) {
@@ -36,6 +43,43 @@ pub(super) fn take(shared: &Shared) -> bool {
     let there = shared.reserve_bytes() > 0;
     shared.set_reserve(0);
     there
+}
+
+/// Gives the room that is kept for the index to it, if it could not be flushed otherwise.
+pub(super) fn lend_index_room(shared: &Shared) {
+    let disk = shared.folder.disk();
+    let wanted = index_room_for(shared);
+    let is_tight = disk.space(shared.folder.root()).is_ok_and(|space| space.free_bytes < wanted);
+    if is_tight && shared.index_room_bytes() > 0 {
+        shared.set_index_room(0);
+        if let Err(error) = disk.remove(&shared.folder.index_room_path()) {
+            tracing::warn!(volume = %shared.identity.volume, %error, "the index's room cannot be given to it");
+        }
+    }
+}
+
+/// A share of the volume that holds the rows of its chunks, however small they are, within bounds.
+fn index_room_for(shared: &Shared) -> u64 {
+    (u64::from(shared.pack_bytes) / 4).clamp(1 << 20, 8 << 20)
+}
+
+fn make_index_room(shared: &Shared) -> io::Result<()> {
+    let (disk, path) = (shared.folder.disk(), shared.folder.index_room_path());
+    let wanted = index_room_for(shared);
+    if disk.exists(&path)? {
+        if disk.open(&path, OpenMode::Read)?.len()? == wanted {
+            return Ok(());
+        }
+        disk.remove(&path)?;
+    }
+    if disk.space(shared.folder.root())?.free_bytes < wanted + DESCRIPTION_BYTES {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    // Neither synced nor named durably: after a crash it is made again.
+    let file = disk.open(&path, OpenMode::CreateNew)?;
+    file.allocate(wanted).inspect_err(|_| {
+        let _ = disk.remove(&path);
+    })
 }
 
 /// Makes the file as long as it can be, up to `wanted`; returns how long it is.
@@ -79,11 +123,15 @@ fn open_or_create(shared: &Shared) -> io::Result<Box<dyn DiskFile>> {
     }
 }
 
-/// Sees to it that a volume on a full disk can be started: gives back some of the reserve or, where that has become a pack, some of
-/// what was allocated to the last pack and never written.
+/// Sees to it that a volume on a full disk can be started: gives back the index's room, or some of the reserve or, where that has
+/// become a pack, some of what was allocated to the last pack and never written.
 pub(super) fn make_room_to_start(folder: &VolumeFolder) -> io::Result<()> {
     let disk = folder.disk();
-    if disk.space(folder.root())?.free_bytes >= START_BYTES {
+    let is_tight = || Ok::<bool, io::Error>(disk.space(folder.root())?.free_bytes < START_BYTES);
+    if is_tight()? && disk.exists(&folder.index_room_path())? {
+        disk.remove(&folder.index_room_path())?;
+    }
+    if !is_tight()? {
         return Ok(());
     }
     let last_pack = if disk.exists(&folder.packs_path())? { folder.packs()?.last().copied() } else { None };

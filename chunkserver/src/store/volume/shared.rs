@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// How a volume is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +45,12 @@ pub(super) struct Shared {
     pub(super) pack_bytes: u32,
     pub(super) index: Arc<dyn ChunkIndex>,
     pub(super) clock: Arc<dyn Clock>,
+    failed: Arc<Notify>,
     pub(super) locations: Locations,
     /// Damaged records that were found since the start.
     pub(super) damaged: AtomicU64,
+    /// Groups that were made durable since the start.
+    pub(super) groups: AtomicU64,
     appended: AtomicU64,
     health: Mutex<Health>,
     packs: Mutex<Packs>,
@@ -62,6 +66,7 @@ struct Packs {
     /// Unwritten bytes of the pack that is being appended to.
     room_bytes: u64,
     reserve_bytes: u64,
+    index_room_bytes: u64,
 }
 
 /// What a start found, to begin with.
@@ -79,7 +84,7 @@ impl Shared {
         settings: VolumeSettings,
         pack_bytes: u32,
         index: Arc<dyn ChunkIndex>,
-        clock: Arc<dyn Clock>,
+        (clock, failed): (Arc<dyn Clock>, Arc<Notify>),
         beginning: Beginning,
     ) -> Shared {
         let Beginning { rows, file_bytes, damaged, end } = beginning;
@@ -90,11 +95,13 @@ impl Shared {
             pack_bytes,
             index,
             clock,
+            failed,
             locations: Locations::default(),
             damaged: AtomicU64::new(damaged),
+            groups: AtomicU64::new(0),
             appended: AtomicU64::new(end.to_number()),
             health: Mutex::new(Health::Serving),
-            packs: Mutex::new(Packs { rows, file_bytes, room_bytes: 0, reserve_bytes: 0 }),
+            packs: Mutex::new(Packs { rows, file_bytes, ..Packs::default() }),
             files: Mutex::new(Lru::new(PACK_FILES_OPEN_MAX)),
         }
     }
@@ -113,6 +120,7 @@ impl Shared {
         };
         if gets_worse {
             *health = worse;
+            self.failed.notify_one();
         }
     }
 
@@ -155,6 +163,14 @@ impl Shared {
         self.packs().reserve_bytes = bytes;
     }
 
+    pub(super) fn index_room_bytes(&self) -> u64 {
+        self.packs().index_room_bytes
+    }
+
+    pub(super) fn set_index_room(&self, bytes: u64) {
+        self.packs().index_room_bytes = bytes;
+    }
+
     pub(super) fn space(&self) -> io::Result<Space> {
         let disk = self.folder.disk().space(self.folder.root())?;
         let packs = self.packs();
@@ -164,6 +180,7 @@ impl Shared {
             packs_bytes: packs.file_bytes.values().sum(),
             room_bytes: packs.room_bytes,
             reserve_bytes: packs.reserve_bytes,
+            index_room_bytes: packs.index_room_bytes,
             pack_bytes: u64::from(self.pack_bytes),
         };
         Ok(facts.space())

@@ -22,6 +22,8 @@ pub(super) struct SpaceFacts {
     pub(super) room_bytes: u64,
     /// Allocated to the reserve; less than a pack: it has been used, or could not be made.
     pub(super) reserve_bytes: u64,
+    /// Allocated for the index, in advance.
+    pub(super) index_room_bytes: u64,
     /// Size of a new pack.
     pub(super) pack_bytes: u64,
 }
@@ -41,7 +43,7 @@ pub struct Space {
 
 impl SpaceFacts {
     pub(super) fn space(&self) -> Space {
-        let ours = self.packs_bytes + self.reserve_bytes;
+        let ours = self.packs_bytes + self.reserve_bytes + self.index_room_bytes;
         let possible = ours.saturating_add(self.disk_free_bytes);
         let capacity_bytes = self.configured_bytes.map_or(possible, |configured| configured.min(possible));
         let reserved = self.pack_bytes + (capacity_bytes / 100 * RESERVE_PERCENT).max(INDEX_MIN_BYTES);
@@ -80,6 +82,7 @@ mod tests {
             packs_bytes: 90 * MIB,
             room_bytes: 4 * MIB,
             reserve_bytes: 10 * MIB,
+            index_room_bytes: 0,
             pack_bytes: 10 * MIB,
         }
     }
@@ -119,9 +122,11 @@ mod tests {
         #[test]
         fn what_may_be_begun_always_fits_beside_the_reserve(
             configured in proptest::option::of(0u64..1 << 44), free in 0u64..1 << 44, packs in 0u64..1 << 44, room in 0u64..1 << 20,
+            index_room in 0u64..2 << 20,
         ) {
             let facts = SpaceFacts {
-                configured_bytes: configured, disk_free_bytes: free, packs_bytes: packs, room_bytes: room, ..facts()
+                configured_bytes: configured, disk_free_bytes: free, packs_bytes: packs, room_bytes: room,
+                index_room_bytes: index_room, ..facts()
             };
             let space = facts.space();
             let begun = space.new_packs * facts.pack_bytes;
