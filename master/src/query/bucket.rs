@@ -32,12 +32,7 @@ pub(super) fn find(view: &dyn MetaView, name: &BucketName) -> Result<BucketRow, 
     view.row(&BucketKey(name))?.ok_or_else(|| Refusal::NoSuchBucket(name.clone()).into())
 }
 
-fn info(
-    view: &dyn MetaView,
-    members: &Members,
-    name: &BucketName,
-    row: BucketRow,
-) -> Result<BucketInfo, StoreError> {
+fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRow) -> Result<BucketInfo, StoreError> {
     Ok(BucketInfo {
         name: name.clone(),
         id: row.id,

@@ -55,12 +55,7 @@ pub fn list(view: &dyn MetaView, request: &ListRequest) -> Result<Listed, QueryE
 }
 
 /// Goes to where the page begins. `false`: behind everything.
-fn go_on(
-    cursor: &mut dyn Cursor,
-    bucket: BucketId,
-    fold: &Fold<'_>,
-    after: &ListAfter,
-) -> Result<bool, StoreError> {
+fn go_on(cursor: &mut dyn Cursor, bucket: BucketId, fold: &Fold<'_>, after: &ListAfter) -> Result<bool, StoreError> {
     let from = match after {
         ListAfter::Start => return Ok(true),
         ListAfter::Token(token) if fold.is_folded(token) => successor(&encoded(bucket, token)),
@@ -74,7 +69,7 @@ fn go_on(
 }
 
 fn encoded(bucket: BucketId, key: &str) -> Vec<u8> {
-    CurrentKey { bucket, key }.encode()
+    CurrentKey { bucket, key }.encode().into_vec()
 }
 
 /// The file that the cursor is on.

@@ -64,7 +64,8 @@ fn held_stamp((key, _): (HoldKey, HoldRow)) -> Stamp {
 /// The next rows that are due.
 fn due_now(tx: &Tx<'_>) -> Result<Vec<(DueKey, Stamp)>, StoreError> {
     let from = tx.get(&TotalsKey)?.unwrap_or_default().due_from;
-    let end = tx.stamp().0.checked_add(1).map_or_else(|| successor(&DueKey::all()), |next| Some(DueKey::from(Stamp(next))));
+    let end =
+        tx.stamp().0.checked_add(1).map_or_else(|| successor(&DueKey::all()), |next| Some(DueKey::from(Stamp(next))));
     tx.list(KeyRange { start: DueKey::from(from), end }, LOOK_AHEAD)
 }
 
@@ -114,7 +115,7 @@ fn let_go(tx: &mut Tx<'_>, id: ManifestId, left: Stamp) -> Result<bool, StoreErr
         tx.delete(&ManifestKey(id));
         return Ok(row.is_embedded());
     }
-    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode();
+    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode().into_vec();
     let range = KeyRange { end: successor(&of_manifest[..8]), start: of_manifest };
     let Some((key, segment)) = tx.list::<SegmentKey>(range, 1)?.pop() else { return Ok(true) };
     let_go_of(tx, &segment.entries, left)?;

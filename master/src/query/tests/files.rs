@@ -38,9 +38,7 @@ fn stretches(world: &World, manifest: ManifestId, offset: u64, end: u64, entries
     let limits = PageLimits { entries, nodes: 1 };
     let page = page(world.view(), &members(world), manifest, offset, end, limits).unwrap();
     let number = |entry: &Entry| match entry.extent {
-        Extent::Chunk { address, offset, .. } => {
-            (number_of(address), offset)
-        }
+        Extent::Chunk { address, offset, .. } => (number_of(address), offset),
         _ => panic!("{entry:?}"),
     };
     let stretch = |stretch: &crate::query::Stretch| {
@@ -172,8 +170,7 @@ fn ranges_of_other_manifests_are_resolved_to_stretches_of_chunks() {
     let start = 500;
     for (number, range) in [(1, (start, start + (5 << 20))), (3, (1001, 1003))] {
         let (from, from_condition) = (path("source"), Condition::default());
-        let command =
-            Command::CopyPart { upload: upload.clone(), number, from, from_condition, range: Some(range) };
+        let command = Command::CopyPart { upload: upload.clone(), number, from, from_condition, range: Some(range) };
         let Ok(Done::Part { md5, .. }) = world.run(command) else { panic!() };
         parts.insert(number, hex::encode(md5));
     }

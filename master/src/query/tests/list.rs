@@ -27,9 +27,9 @@ fn shown(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>) -> Vec<
     let mut shown: Vec<(String, bool)> = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(prefix)) {
         let rest = &key[prefix.len()..];
-        let folded = delimiter.filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| {
-            rest.find(delimiter).map(|at| format!("{prefix}{}", &rest[..at + delimiter.len()]))
-        });
+        let folded = delimiter
+            .filter(|delimiter| !delimiter.is_empty())
+            .and_then(|delimiter| rest.find(delimiter).map(|at| format!("{prefix}{}", &rest[..at + delimiter.len()])));
         let entry = folded.map_or_else(|| (key.clone(), false), |folded| (folded, true));
         if shown.last() != Some(&entry) {
             shown.push(entry);
@@ -84,11 +84,7 @@ fn text(longest: usize) -> impl Strategy<Value = String> {
 }
 
 fn after() -> impl Strategy<Value = ListAfter> {
-    prop_oneof![
-        Just(ListAfter::Start),
-        text(4).prop_map(ListAfter::Name),
-        text(4).prop_map(ListAfter::Token),
-    ]
+    prop_oneof![Just(ListAfter::Start), text(4).prop_map(ListAfter::Name), text(4).prop_map(ListAfter::Token),]
 }
 
 proptest! {
@@ -115,7 +111,7 @@ proptest! {
 }
 
 /// Making a cluster takes longer than a listing; one is enough.
-struct Base(BucketId, Vec<u8>);
+struct Base(BucketId, bytes::Bytes);
 
 impl Base {
     fn clone_with(&self, keys: &BTreeSet<String>) -> MemoryStore {
@@ -124,8 +120,9 @@ impl Base {
         batch.put(BucketKey::TABLE, BucketKey(&name("one")).encode(), self.1.clone());
         let tags = ETags { root: Root([1; 32]), s3: S3Tag::Root };
         let row = CurrentRow { stamp: Stamp(5), length: 0, tags, body: Body::Empty, attributes: false };
-        let mut put =
-            |bucket, key: &str| batch.put(CurrentKey::TABLE, CurrentKey { bucket, key }.encode(), row.to_bytes());
+        let mut put = |bucket, key: &str| {
+            batch.put(CurrentKey::TABLE, CurrentKey { bucket, key }.encode(), row.to_bytes(&mut Vec::new()))
+        };
         keys.iter().for_each(|key| put(self.0, key));
         put(BucketId(self.0.0 - 1), "zzz");
         put(BucketId(self.0.0 + 1), "aaa");
@@ -138,7 +135,7 @@ thread_local! {
     static STORE: Base = {
         let world = World::new();
         let bucket = world.view().row(&BucketKey(&name("one"))).unwrap().unwrap();
-        Base(bucket.id, bucket.to_bytes())
+        Base(bucket.id, bucket.to_bytes(&mut Vec::new()))
     };
 }
 

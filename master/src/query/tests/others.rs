@@ -26,7 +26,10 @@ fn buckets_are_shown_to_their_tenant_with_exact_counts() {
         let buckets = buckets(world.view(), &members, tenant).unwrap();
         buckets.into_iter().map(|bucket| bucket.name.to_string()).collect()
     };
-    assert_eq!((of(TenantId::FIRST), of(TenantId(2)), of(TenantId(3))), (vec!["abc".into(), "one".into()], vec!["two".into()], vec![]));
+    assert_eq!(
+        (of(TenantId::FIRST), of(TenantId(2)), of(TenantId(3))),
+        (vec!["abc".into(), "one".into()], vec!["two".into()], vec![])
+    );
     let info = bucket(world.view(), &members, &name("one")).unwrap();
     assert_eq!((info.replicas, info.replicas_follow), (3, true));
     assert_eq!(info.usage, Usage { files: 1, bytes: 5, ..Usage::default() });
@@ -174,7 +177,10 @@ fn uploads_are_shown_by_key_and_id_in_pages_that_lose_nothing() {
                 }
             }
             let wanted: Vec<_> = all.iter().filter(|(key, _)| delimiter.is_none() || !key.contains('/')).collect();
-            assert_eq!(seen.iter().map(|(key, id)| (key.as_str(), *id)).collect::<Vec<_>>(), wanted.into_iter().copied().collect::<Vec<_>>());
+            assert_eq!(
+                seen.iter().map(|(key, id)| (key.as_str(), *id)).collect::<Vec<_>>(),
+                wanted.into_iter().copied().collect::<Vec<_>>()
+            );
             assert_eq!(prefixes, if delimiter.is_some() { vec!["c/".to_owned()] } else { Vec::new() });
         }
     }

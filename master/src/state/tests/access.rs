@@ -44,7 +44,7 @@ fn access_keys_and_their_ids_are_bounded() {
     let mut totals = world.view().row(&TotalsKey).unwrap().unwrap();
     totals.keys = ACCESS_KEYS_MAX;
     let mut batch = crate::store::WriteBatch::new();
-    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes());
+    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes(&mut Vec::new()));
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
     world.checked = false;
     assert!(matches!(world.run(create("AK")), Err(Refusal::Invalid(_))));

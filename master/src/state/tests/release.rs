@@ -6,7 +6,11 @@ use cairn_common::limits::{READ_GRACE_MS, RELEASE_ROWS_MAX, SEGMENT_ENTRIES};
 fn hold(world: &World, stamp: Stamp, held: bool) {
     let mut batch = WriteBatch::new();
     match held {
-        true => batch.put(HoldKey::TABLE, HoldKey(stamp).encode(), HoldRow { purpose: String::new() }.to_bytes()),
+        true => batch.put(
+            HoldKey::TABLE,
+            HoldKey(stamp).encode(),
+            HoldRow { purpose: String::new() }.to_bytes(&mut Vec::new()),
+        ),
         false => batch.delete(HoldKey::TABLE, HoldKey(stamp).encode()),
     }
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
@@ -21,8 +25,7 @@ fn nothing_is_due_and_nothing_changes() {
 #[test]
 fn a_large_file_is_let_go_in_bounded_steps() {
     let mut world = World::new();
-    let Ok(Done::Upload(upload)) =
-        world.run(Command::BeginStaging { bucket: name("one"), chunking: Chunking::FIXED })
+    let Ok(Done::Upload(upload)) = world.run(Command::BeginStaging { bucket: name("one"), chunking: Chunking::FIXED })
     else {
         panic!()
     };

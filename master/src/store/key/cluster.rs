@@ -1,6 +1,6 @@
 //! The cluster as a whole: membership, credentials, counters, and the state's clock.
 
-use super::{KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{NodeId, Stamp, VolumeId};
 use cairn_common::membership::Membership;
@@ -18,7 +18,7 @@ macro_rules! single_row {
             const TABLE: Table = Table::System;
             type Row = $row;
 
-            fn encode(&self) -> Vec<u8> {
+            fn encode(&self) -> KeyBytes {
                 KeyWriter::system(SystemKind::$kind).finish()
             }
         }
@@ -69,7 +69,7 @@ impl RowKey for FreshVolumesKey {
     const TABLE: Table = Table::System;
     type Row = Vec<VolumeId>;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::FreshVolumes).u32(self.0.0).finish()
     }
 }
@@ -82,7 +82,7 @@ impl RowKey for AccessKeyKey<'_> {
     const TABLE: Table = Table::System;
     type Row = KeyRecord;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::AccessKey).last(self.0.as_bytes()).finish()
     }
 }
@@ -90,7 +90,7 @@ impl RowKey for AccessKeyKey<'_> {
 impl AccessKeyKey<'_> {
     /// What the keys of all access keys start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::AccessKey).finish()
+        KeyWriter::system(SystemKind::AccessKey).prefix()
     }
 }
 
@@ -112,7 +112,7 @@ pub struct JoinTokenRow {
 impl JoinTokenKey {
     /// What the keys of all join tokens start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::JoinToken).finish()
+        KeyWriter::system(SystemKind::JoinToken).prefix()
     }
 }
 
@@ -120,7 +120,7 @@ impl RowKey for JoinTokenKey {
     const TABLE: Table = Table::System;
     type Row = JoinTokenRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::JoinToken).last(self.0.as_bytes()).finish()
     }
 }

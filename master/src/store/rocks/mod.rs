@@ -14,8 +14,8 @@ use super::{Cursor, KeyRange, MetaSnapshot, MetaStore, MetaView, Order, Position
 use bytes::Bytes;
 use cairn_common::wire;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, FlushOptions, ReadOptions, ReadTier,
-    WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, FlushOptions, ReadOptions,
+    ReadTier, WriteOptions,
 };
 use std::path::Path;
 use view::RocksSnapshot;
@@ -39,8 +39,7 @@ impl std::fmt::Debug for RocksStore {
 impl RocksStore {
     /// Opens the database at `path`, or makes it. Its memory comes out of `memory`. Blocks on the disk.
     pub fn open(path: &Path, memory: &RocksMemory) -> Result<RocksStore, StoreError> {
-        let families =
-            Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options::table(table, memory)));
+        let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options::table(table, memory)));
         let db = DB::open_cf_descriptors(&options::database(memory), path, families).map_err(failed)?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
