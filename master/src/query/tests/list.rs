@@ -1,3 +1,5 @@
+//! Listings against a sorted set.
+
 use crate::query::list;
 use crate::state::tests::{World, name, path};
 use crate::store::MetaView;

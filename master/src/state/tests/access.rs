@@ -1,3 +1,5 @@
+//! Access keys and join tokens.
+
 use super::*;
 use cairn_common::limits::{ACCESS_KEYS_MAX, JOIN_TOKENS_MAX, TEXT_MAX_BYTES};
 use cairn_common::wire::command::KeyRecord;

@@ -1,3 +1,5 @@
+//! Files and buckets.
+
 use super::*;
 use crate::store::key::{AttributesKey, CurrentKey, CurrentRow, InlineKey, InlineRow, ManifestKey, ManifestRow};
 use crate::store::key::{Body, EMBEDDED_ENTRIES_MAX, HoldersKey};

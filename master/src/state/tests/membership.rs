@@ -1,3 +1,5 @@
+//! Nodes, volumes, starts and rings.
+
 use super::*;
 use cairn_common::ids::Epoch;
 use cairn_common::limits::{EPOCHS_KEPT_MAX, VOLUMES_MAX};

@@ -1,3 +1,5 @@
+//! The release queue.
+
 use super::*;
 use crate::store::key::{DueKey, HoldKey, HoldRow, Record, RowKey};
 use crate::store::{KeyRange, Order, Table, WriteBatch};

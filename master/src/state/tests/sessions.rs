@@ -1,3 +1,5 @@
+//! Sessions: retries, forgotten answers, ends; and windows.
+
 use super::*;
 use cairn_common::limits::{
     RELEASE_ROWS_MAX, SESSION_TTL_MS, SESSION_UNANSWERED_MAX, SESSIONS_MAX, WINDOW_MAX_MS, WINDOWS_MAX,

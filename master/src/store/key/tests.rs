@@ -1,3 +1,5 @@
+//! All keys and values, pinned; and properties of the codecs.
+
 use super::*;
 use crate::store::{KeyRange, successor};
 use bytes::Bytes;
