@@ -80,7 +80,7 @@ impl Bench {
         let Done::Node(node) = self.one(add) else { panic!("no node") };
         let new_disks = vec!["disk".to_owned()];
         let boot = Command::Boot { node, address, weight, zone, volumes: Vec::new(), new_disks };
-        let Done::Boot { boot, new_volumes } = self.one(boot) else { panic!("no boot") };
+        let Done::Boot { boot, new_volumes, .. } = self.one(boot) else { panic!("no boot") };
         self.one(Command::Serve { node, boot });
         self.servers.push((node, new_volumes[0], boot));
     }

@@ -27,7 +27,14 @@ pub enum DecodeError {
 
 /// Encodes a message or a record: the format byte, then postcard.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![FORMAT]).expect("messages have no unsized or failing parts")
+    // Most fit: growing from nothing would take six steps.
+    encode_into(value, Vec::with_capacity(128))
+}
+
+/// The same, behind what `bytes` holds already.
+pub fn encode_into<T: Serialize>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.push(FORMAT);
+    postcard::to_extend(value, bytes).expect("messages have no unsized or failing parts")
 }
 
 /// Decodes what [`encode`] made. The whole input must be used up.

@@ -69,7 +69,7 @@ fn go_on(cursor: &mut dyn Cursor, bucket: BucketId, fold: &Fold<'_>, after: &Lis
 }
 
 fn encoded(bucket: BucketId, key: &str) -> Vec<u8> {
-    CurrentKey { bucket, key }.encode()
+    CurrentKey { bucket, key }.encode().into_vec()
 }
 
 /// The file that the cursor is on.

@@ -53,7 +53,8 @@ pub fn parts(
     let limit = if limit == 0 { PARTS_MAX } else { limit.min(PARTS_MAX) } as usize;
     let mut page = PartsPage { parts: Vec::new(), more: false, checksum: row.checksum };
     let Some(number) = after.checked_add(1) else { return Ok(page) };
-    let range = KeyRange { start: PartKey { upload, number }.encode(), end: successor(&PartKey::of(upload)) };
+    let range =
+        KeyRange { start: PartKey { upload, number }.encode().into_vec(), end: successor(&PartKey::of(upload)) };
     let mut cursor = view.scan(Table::System, range, Order::Forward)?;
     while let Some((PartKey { number, .. }, row)) = decode_row(&*cursor)? {
         if page.parts.len() == limit {

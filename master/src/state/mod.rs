@@ -5,9 +5,9 @@
 //! of the command and nothing else.
 //!
 //! - Commands of one entry see each other; a command that is refused changes nothing but what its session remembers.
-//! - A command that comes twice in one session is executed once ([`session`]).
-//! - A chunk gets a reference only on receipts from a write quorum ([`chunks`]); references are held by manifests, manifests by
-//!   versions, parts and other manifests, and what lost its last holder is let go later, in small steps ([`release`]).
+//! - A command that comes twice in one session is executed once (`session.rs`).
+//! - A chunk gets a reference only on receipts from a write quorum (`chunks.rs`); references are held by manifests, manifests by
+//!   versions, parts and other manifests, and what lost its last holder is let go later, in small steps (`release.rs`).
 //! - Counters change in the commands that change what they count.
 //!
 //! What must hold between the rows is written down a second time in [`check()`], which recomputes all of it.

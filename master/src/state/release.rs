@@ -115,7 +115,7 @@ fn let_go(tx: &mut Tx<'_>, id: ManifestId, left: Stamp) -> Result<bool, StoreErr
         tx.delete(&ManifestKey(id));
         return Ok(row.is_embedded());
     }
-    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode();
+    let of_manifest = SegmentKey { manifest: id, start: 0 }.encode().into_vec();
     let range = KeyRange { end: successor(&of_manifest[..8]), start: of_manifest };
     let Some((key, segment)) = tx.list::<SegmentKey>(range, 1)?.pop() else { return Ok(true) };
     let_go_of(tx, &segment.entries, left)?;

@@ -87,7 +87,7 @@ fn segments(row: &StagingRow) -> u32 {
 
 /// Segment `index` of an upload that has it. Segments are kept by offset, so its place is found by halving.
 fn stored_segment(tx: &Tx<'_>, manifest: ManifestId, row: &StagingRow, index: u32) -> Result<SegmentRow, StoreError> {
-    let key = |start| SegmentKey { manifest, start }.encode();
+    let key = |start| SegmentKey { manifest, start }.encode().into_vec();
     let (mut low, mut high) = (0, row.hasher.length());
     loop {
         let middle = low + high.saturating_sub(low) / 2;

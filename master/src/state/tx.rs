@@ -46,11 +46,13 @@ pub(super) struct Tx<'a> {
     stamp: Stamp,
     session: Option<SessionId>,
     members: Option<Arc<Members>>,
+    /// Room for encoding values.
+    scratch: Vec<u8>,
 }
 
 impl<'a> Tx<'a> {
     pub(super) fn new(view: &'a dyn MetaView, members: Option<Arc<Members>>) -> Tx<'a> {
-        Tx { rows: Overlay::new(view), stamp: Stamp::ZERO, session: None, members }
+        Tx { rows: Overlay::new(view), stamp: Stamp::ZERO, session: None, members, scratch: Vec::new() }
     }
 
     /// Turns to the next command.
@@ -103,7 +105,8 @@ impl<'a> Tx<'a> {
     }
 
     pub(super) fn put<K: RowKey>(&mut self, key: &K, row: &K::Row) {
-        self.rows.put(K::TABLE, key.encode(), row.to_bytes());
+        let value = row.to_bytes(&mut self.scratch);
+        self.rows.put(K::TABLE, key.encode(), value);
     }
 
     pub(super) fn delete<K: RowKey>(&mut self, key: &K) {

@@ -4,11 +4,14 @@ use super::Table;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+/// A key, shared by all who hold it: batch, undo list, and the store in memory.
+pub(super) type SharedKey = Arc<[u8]>;
 /// What one row becomes: its new value, or nothing.
 pub(super) type Change = Option<Bytes>;
 /// Changes of one table, by key.
-pub(super) type Changes = BTreeMap<Bytes, Change>;
+pub(super) type Changes = BTreeMap<SharedKey, Change>;
 
 /// Changes to rows. A later change of a row takes the place of an earlier one. Kept in the order of tables and keys, so that
 /// the same changes are the same bytes everywhere, and the store takes them in the order in which it keeps them.
@@ -24,13 +27,13 @@ impl WriteBatch {
     }
 
     /// Sets a row.
-    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.tables[table as usize].insert(key.into(), Some(value.into()));
+    pub fn put(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl Into<Bytes>) {
+        self.tables[table as usize].insert(key.as_ref().into(), Some(value.into()));
     }
 
     /// Removes a row. Fine if it is not there.
-    pub fn delete(&mut self, table: Table, key: impl Into<Bytes>) {
-        self.tables[table as usize].insert(key.into(), None);
+    pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
+        self.tables[table as usize].insert(key.as_ref().into(), None);
     }
 
     /// What the batch does to a row; `None`: it does not touch it.
@@ -39,7 +42,7 @@ impl WriteBatch {
     }
 
     /// All changes, by table and key; `None`: the row is removed.
-    pub fn changes(&self) -> impl Iterator<Item = (Table, &Bytes, Option<&Bytes>)> {
+    pub fn changes(&self) -> impl Iterator<Item = (Table, &Arc<[u8]>, Option<&Bytes>)> {
         let of_table =
             |table: Table| self.tables[table as usize].iter().map(move |(key, change)| (table, key, change.as_ref()));
         Table::ALL.into_iter().flat_map(of_table)
@@ -72,7 +75,7 @@ impl WriteBatch {
             head[0] = table as u8;
             head[1] = u8::from(value.is_some());
             head[2..6].copy_from_slice(&length(key));
-            head[6..].copy_from_slice(&value.map_or([0; 4], length));
+            head[6..].copy_from_slice(&value.map_or([0; 4], |value| length(value)));
             hasher.update(&head).update(key);
             if let Some(value) = value {
                 hasher.update(value);
@@ -82,7 +85,7 @@ impl WriteBatch {
     }
 
     /// Puts back what a row was to become before a change. For [`Overlay`](super::Overlay), which can take a command back.
-    pub(super) fn restore(&mut self, table: Table, key: Bytes, previous: Option<Change>) {
+    pub(super) fn restore(&mut self, table: Table, key: SharedKey, previous: Option<Change>) {
         let table = &mut self.tables[table as usize];
         match previous {
             Some(change) => table.insert(key, change),
@@ -91,7 +94,7 @@ impl WriteBatch {
     }
 
     /// Changes a row and tells what it was to become before.
-    pub(super) fn replace(&mut self, table: Table, key: Bytes, change: Change) -> Option<Change> {
+    pub(super) fn replace(&mut self, table: Table, key: SharedKey, change: Change) -> Option<Change> {
         self.tables[table as usize].insert(key, change)
     }
 
@@ -101,12 +104,12 @@ impl WriteBatch {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&Bytes, &Change)> {
+    ) -> impl DoubleEndedIterator<Item = (&SharedKey, &Change)> {
         self.tables[table as usize].range::<[u8], _>((from, to))
     }
 }
 
-fn length(bytes: &Bytes) -> [u8; 4] {
+fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).expect("keys and values are far below 4 GiB").to_be_bytes()
 }
 
@@ -125,12 +128,12 @@ mod tests {
         later.delete(Table::Current, "z");
         batch.append(later);
         let changes: Vec<_> = batch.changes().map(|(table, key, value)| (table, key.clone(), value.cloned())).collect();
-        let key = |text: &'static str| Bytes::from(text);
+        let key = |text: &'static str| SharedKey::from(text.as_bytes());
         assert_eq!(
             changes,
             [
                 (Table::Current, key("z"), None),
-                (Table::System, key("a"), Some(key("3"))),
+                (Table::System, key("a"), Some("3".into())),
                 (Table::System, key("b"), None)
             ]
         );

@@ -16,7 +16,7 @@ pub fn export<E: From<StoreError>>(
         let mut cursor = view.scan(table, KeyRange::default(), Order::Forward)?;
         while let Some((key, value)) = cursor.row() {
             bytes += key.len() + value.len();
-            batch.put(table, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            batch.put(table, key, Bytes::copy_from_slice(value));
             if bytes >= batch_bytes {
                 each(std::mem::take(&mut batch))?;
                 bytes = 0;

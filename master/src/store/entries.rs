@@ -48,7 +48,7 @@ impl<'a> EntryWalk<'a> {
         if offset == 0 {
             return self.load(0);
         }
-        let key = |start| SegmentKey { manifest: self.manifest, start }.encode();
+        let key = |start| SegmentKey { manifest: self.manifest, start }.encode().into_vec();
         let range = KeyRange { start: key(0), end: Some(key(offset + 1)) };
         let cursor = self.view.scan(SegmentKey::TABLE, range, Order::Backward)?;
         let Some((found, row)) = decode_row::<SegmentKey>(&*cursor)? else { return Err(self.missing(0)) };

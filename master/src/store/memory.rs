@@ -4,13 +4,14 @@
 //! shared until one side changes, so that a snapshot costs nothing; a table that changes while a snapshot of it lives is
 //! copied once.
 
+use super::batch::SharedKey;
 use super::{Cursor, KeyRange, MetaSnapshot, MetaStore, MetaView, Order, Position, StoreError, Table, WriteBatch};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-type Rows = BTreeMap<Bytes, Bytes>;
+type Rows = BTreeMap<SharedKey, Bytes>;
 
 /// All rows at one position.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +111,7 @@ struct Walk {
     rows: Arc<Rows>,
     range: KeyRange,
     order: Order,
-    row: Option<(Bytes, Bytes)>,
+    row: Option<(SharedKey, Bytes)>,
 }
 
 impl Walk {
@@ -124,7 +125,7 @@ impl Walk {
     }
 
     /// The first row of the walk from `from` on.
-    fn first(&self, from: Bound<&[u8]>) -> Option<(Bytes, Bytes)> {
+    fn first(&self, from: Bound<&[u8]>) -> Option<(SharedKey, Bytes)> {
         let found = match self.order {
             Order::Forward => self.rows.range::<[u8], _>((from, Bound::Unbounded)).next(),
             Order::Backward => self.rows.range::<[u8], _>((Bound::Unbounded, from)).next_back(),
@@ -136,7 +137,7 @@ impl Walk {
 
 impl Cursor for Walk {
     fn row(&self) -> Option<(&[u8], &[u8])> {
-        self.row.as_ref().map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.row.as_ref().map(|(key, value)| (&**key, value.as_ref()))
     }
 
     fn advance(&mut self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Pending changes over a base: what the commands of one log entry see of each other.
 
-use super::batch::Change;
+use super::batch::{Change, SharedKey};
+use super::key::KeyBytes;
 use super::{Cursor, KeyRange, MetaView, Order, StoreError, Table, WriteBatch};
 use bytes::Bytes;
 use cairn_common::seam::FastMap;
@@ -13,28 +14,28 @@ use std::ops::Bound;
 pub struct Overlay<'a> {
     base: &'a dyn MetaView,
     pending: WriteBatch,
-    undo: Vec<(Table, Bytes, Option<Change>)>,
+    undo: Vec<(Table, SharedKey, Option<Change>)>,
     /// Rows of the base that were read, of tables where all commands read the same few: a bucket, a session, a window.
-    known: RefCell<FastMap<Vec<u8>, Option<Bytes>>>,
+    known: [RefCell<FastMap<KeyBytes, Option<Bytes>>>; 2],
 }
 
 impl<'a> Overlay<'a> {
     /// No changes yet.
     pub fn new(base: &'a dyn MetaView) -> Overlay<'a> {
-        Overlay { base, pending: WriteBatch::new(), undo: Vec::new(), known: RefCell::default() }
+        Overlay { base, pending: WriteBatch::new(), undo: Vec::new(), known: Default::default() }
     }
 
     /// Sets a row.
-    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.change(table, key.into(), Some(value.into()));
+    pub fn put(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl Into<Bytes>) {
+        self.change(table, key.as_ref().into(), Some(value.into()));
     }
 
     /// Removes a row. Fine if it is not there.
-    pub fn delete(&mut self, table: Table, key: impl Into<Bytes>) {
-        self.change(table, key.into(), None);
+    pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
+        self.change(table, key.as_ref().into(), None);
     }
 
-    fn change(&mut self, table: Table, key: Bytes, change: Change) {
+    fn change(&mut self, table: Table, key: SharedKey, change: Change) {
         let previous = self.pending.replace(table, key.clone(), change);
         self.undo.push((table, key, previous));
     }
@@ -64,13 +65,17 @@ impl<'a> Overlay<'a> {
 
 impl Overlay<'_> {
     /// A row of the base, which does not change while the overlay lives.
-    fn remembered(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let known = [key, &[table as u8]].concat();
-        if let Some(value) = self.known.borrow().get(&known) {
+    fn remembered(
+        &self,
+        known: &RefCell<FastMap<KeyBytes, Option<Bytes>>>,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = known.borrow().get(key) {
             return Ok(value.clone());
         }
         let value = self.base.get(table, key)?;
-        self.known.borrow_mut().insert(known, value.clone());
+        known.borrow_mut().insert(KeyBytes::from_slice(key), value.clone());
         Ok(value)
     }
 }
@@ -79,8 +84,11 @@ impl MetaView for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.pending.get(table, key) {
             Some(change) => Ok(change.clone()),
-            None if matches!(table, Table::System | Table::Sessions) => self.remembered(table, key),
-            None => self.base.get(table, key),
+            None => match table {
+                Table::System => self.remembered(&self.known[0], table, key),
+                Table::Sessions => self.remembered(&self.known[1], table, key),
+                _ => self.base.get(table, key),
+            },
         }
     }
 
@@ -109,13 +117,13 @@ struct Merged<'a> {
     order: Order,
     base: Box<dyn Cursor + 'a>,
     /// The next change in the walk.
-    head: Option<(&'a Bytes, &'a Change)>,
+    head: Option<(&'a SharedKey, &'a Change)>,
     on: On,
 }
 
 impl<'a> Merged<'a> {
     /// The first change of the walk at `from` or after it; `None`: of all.
-    fn first_pending(&self, from: Option<Bound<&[u8]>>) -> Option<(&'a Bytes, &'a Change)> {
+    fn first_pending(&self, from: Option<Bound<&[u8]>>) -> Option<(&'a SharedKey, &'a Change)> {
         if self.range.is_empty() {
             return None;
         }
@@ -146,8 +154,8 @@ impl<'a> Merged<'a> {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((base, _)), Some((head, _))) if self.order == Order::Forward => base.cmp(head),
-            (Some((base, _)), Some((head, _))) => base.cmp(head).reverse(),
+            (Some((base, _)), Some((head, _))) if self.order == Order::Forward => base.cmp(&**head),
+            (Some((base, _)), Some((head, _))) => base.cmp(&**head).reverse(),
         };
         Some(order)
     }

@@ -1,3 +1,5 @@
+//! Files, pages, and the order of nodes.
+
 use super::{LIMITS, members};
 use crate::query::{FileBytes, OpenedFile, PageLimits, QueryError, open, page, stat, where_is};
 use crate::state::tests::{Server, World, address, entry, if_absent, if_match, inline, name, of_chunks, path};

@@ -1,3 +1,5 @@
+//! Listings against a sorted set.
+
 use crate::query::list;
 use crate::state::tests::{World, name, path};
 use crate::store::MetaView;
@@ -111,7 +113,7 @@ proptest! {
 }
 
 /// Making a cluster takes longer than a listing; one is enough.
-struct Base(BucketId, Vec<u8>);
+struct Base(BucketId, bytes::Bytes);
 
 impl Base {
     fn clone_with(&self, keys: &BTreeSet<String>) -> MemoryStore {
@@ -120,8 +122,9 @@ impl Base {
         batch.put(BucketKey::TABLE, BucketKey(&name("one")).encode(), self.1.clone());
         let tags = ETags { root: Root([1; 32]), s3: S3Tag::Root };
         let row = CurrentRow { stamp: Stamp(5), length: 0, tags, body: Body::Empty, attributes: false };
-        let mut put =
-            |bucket, key: &str| batch.put(CurrentKey::TABLE, CurrentKey { bucket, key }.encode(), row.to_bytes());
+        let mut put = |bucket, key: &str| {
+            batch.put(CurrentKey::TABLE, CurrentKey { bucket, key }.encode(), row.to_bytes(&mut Vec::new()))
+        };
         keys.iter().for_each(|key| put(self.0, key));
         put(BucketId(self.0.0 - 1), "zzz");
         put(BucketId(self.0.0 + 1), "aaa");
@@ -134,7 +137,7 @@ thread_local! {
     static STORE: Base = {
         let world = World::new();
         let bucket = world.view().row(&BucketKey(&name("one"))).unwrap().unwrap();
-        Base(bucket.id, bucket.to_bytes())
+        Base(bucket.id, bucket.to_bytes(&mut Vec::new()))
     };
 }
 

@@ -1,3 +1,5 @@
+//! Buckets, uploads, keys, sessions, and what is due.
+
 use super::members;
 use crate::query::{
     QueryError, bucket, buckets, counts, join_token, key, keys, oldest_window, parts, release_due, session,

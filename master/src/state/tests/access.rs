@@ -1,3 +1,5 @@
+//! Access keys and join tokens.
+
 use super::*;
 use cairn_common::limits::{ACCESS_KEYS_MAX, JOIN_TOKENS_MAX, TEXT_MAX_BYTES};
 use cairn_common::wire::command::KeyRecord;
@@ -44,7 +46,7 @@ fn access_keys_and_their_ids_are_bounded() {
     let mut totals = world.view().row(&TotalsKey).unwrap().unwrap();
     totals.keys = ACCESS_KEYS_MAX;
     let mut batch = crate::store::WriteBatch::new();
-    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes());
+    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes(&mut Vec::new()));
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
     world.checked = false;
     assert!(matches!(world.run(create("AK")), Err(Refusal::Invalid(_))));

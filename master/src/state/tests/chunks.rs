@@ -1,3 +1,5 @@
+//! Receipts, quorum, references, and chunks off their owners.
+
 use super::*;
 use crate::store::key::MisplacedKey;
 use cairn_common::limits::WINDOW_MAX_MS;

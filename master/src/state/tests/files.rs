@@ -1,3 +1,5 @@
+//! Files and buckets.
+
 use super::*;
 use crate::store::key::{AttributesKey, CurrentKey, CurrentRow, InlineKey, InlineRow, ManifestKey, ManifestRow};
 use crate::store::key::{Body, EMBEDDED_ENTRIES_MAX, HoldersKey};
@@ -330,7 +332,7 @@ fn buckets_of_a_tenant_are_bounded() {
     use crate::store::key::{Record, RowKey, TenantKey, TenantRow};
     let mut batch = crate::store::WriteBatch::new();
     let full = TenantRow { buckets: cairn_common::limits::BUCKETS_MAX };
-    batch.put(TenantKey::TABLE, TenantKey(TenantId(2)).encode(), full.to_bytes());
+    batch.put(TenantKey::TABLE, TenantKey(TenantId(2)).encode(), full.to_bytes(&mut Vec::new()));
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
     let create = Command::CreateBucket { name: name("two"), tenant: TenantId(2), replicas: None };
     assert_eq!(world.run(create), Err(Refusal::TooManyBuckets));

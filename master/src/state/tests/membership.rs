@@ -1,3 +1,5 @@
+//! Nodes, volumes, starts and rings.
+
 use super::*;
 use cairn_common::ids::Epoch;
 use cairn_common::limits::{EPOCHS_KEPT_MAX, VOLUMES_MAX};
@@ -77,7 +79,7 @@ fn a_start_raises_the_boot_count_and_gives_new_disks_identities_of_their_own() {
     let mut world = World::new();
     let server = world.servers[0];
     let node = server.node;
-    let Ok(Done::Boot { boot, new_volumes }) = world.boot(node, "a", &[(server.volume, server.boot)], &["x", "y"])
+    let Ok(Done::Boot { boot, new_volumes, .. }) = world.boot(node, "a", &[(server.volume, server.boot)], &["x", "y"])
     else {
         panic!()
     };
@@ -159,7 +161,7 @@ fn identities_that_a_node_never_stored_are_taken_back() {
     let mut world = World::new();
     let Server { node, volume, boot } = world.servers[0];
     let new = |outcome| match outcome {
-        Ok(Done::Boot { new_volumes, boot }) => (new_volumes, boot),
+        Ok(Done::Boot { new_volumes, boot, .. }) => (new_volumes, boot),
         other => panic!("{other:?}"),
     };
     let (given, _) = new(world.boot(node, "a", &[(volume, boot)], &["x", "y"]));

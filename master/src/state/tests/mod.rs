@@ -204,7 +204,7 @@ impl World {
     pub(crate) fn add_server(&mut self, zone: &str) -> Server {
         let name = format!("node-{}", self.servers.len() + 1);
         let Ok(Done::Node(node)) = self.add_node(&name, zone) else { panic!("no node") };
-        let Ok(Done::Boot { boot, new_volumes }) = self.boot(node, zone, &[], &["disk"]) else { panic!("no boot") };
+        let Ok(Done::Boot { boot, new_volumes, .. }) = self.boot(node, zone, &[], &["disk"]) else { panic!("no boot") };
         self.bare(Command::Serve { node, boot }).unwrap();
         let server = Server { node, volume: new_volumes[0], boot };
         self.servers.push(server);

@@ -1,3 +1,5 @@
+//! Multipart uploads.
+
 use super::*;
 use crate::store::EntryWalk;
 use crate::store::key::{Body, CurrentKey, CurrentRow, ManifestKey, MultipartKey, PartKey, PartRow};

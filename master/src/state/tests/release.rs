@@ -1,3 +1,5 @@
+//! The release queue.
+
 use super::*;
 use crate::store::key::{DueKey, HoldKey, HoldRow, Record, RowKey};
 use crate::store::{KeyRange, Order, Table, WriteBatch};
@@ -6,7 +8,11 @@ use cairn_common::limits::{READ_GRACE_MS, RELEASE_ROWS_MAX, SEGMENT_ENTRIES};
 fn hold(world: &World, stamp: Stamp, held: bool) {
     let mut batch = WriteBatch::new();
     match held {
-        true => batch.put(HoldKey::TABLE, HoldKey(stamp).encode(), HoldRow { purpose: String::new() }.to_bytes()),
+        true => batch.put(
+            HoldKey::TABLE,
+            HoldKey(stamp).encode(),
+            HoldRow { purpose: String::new() }.to_bytes(&mut Vec::new()),
+        ),
         false => batch.delete(HoldKey::TABLE, HoldKey(stamp).encode()),
     }
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();

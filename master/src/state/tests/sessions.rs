@@ -1,3 +1,5 @@
+//! Sessions: retries, forgotten answers, ends; and windows.
+
 use super::*;
 use cairn_common::limits::{
     RELEASE_ROWS_MAX, SESSION_TTL_MS, SESSION_UNANSWERED_MAX, SESSIONS_MAX, WINDOW_MAX_MS, WINDOWS_MAX,
@@ -154,7 +156,7 @@ fn sessions_are_bounded() {
     totals.sessions = SESSIONS_MAX;
     let mut batch = crate::store::WriteBatch::new();
     use crate::store::key::{Record, RowKey};
-    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes());
+    batch.put(TotalsKey::TABLE, TotalsKey.encode(), totals.to_bytes(&mut Vec::new()));
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
     world.checked = false;
     let open = Command::OpenSession { ttl_ms: 1, owner: Caller::Anonymous };

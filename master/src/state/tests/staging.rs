@@ -1,3 +1,5 @@
+//! Staged uploads.
+
 use super::*;
 use crate::store::key::{SegmentKey, StagingKey};
 use cairn_common::ids::ManifestId;

@@ -1,6 +1,6 @@
 //! Buckets, by name and by owner, and what is in them.
 
-use super::{KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{BucketId, Stamp, TenantId};
 use cairn_common::name::BucketName;
@@ -52,7 +52,7 @@ impl RowKey for BucketKey<'_> {
     const TABLE: Table = Table::System;
     type Row = BucketRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Bucket).last(self.0.as_str().as_bytes()).finish()
     }
 }
@@ -60,14 +60,14 @@ impl RowKey for BucketKey<'_> {
 impl BucketKey<'_> {
     /// What the keys of all buckets start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Bucket).finish()
+        KeyWriter::system(SystemKind::Bucket).prefix()
     }
 }
 
 impl BucketOfTenantKey {
     /// What the keys of a tenant's buckets start with.
     pub(crate) fn of(tenant: TenantId) -> Vec<u8> {
-        KeyWriter::system(SystemKind::BucketOfTenant).u32(tenant.0).finish()
+        KeyWriter::system(SystemKind::BucketOfTenant).u32(tenant.0).prefix()
     }
 }
 
@@ -75,7 +75,7 @@ impl RowKey for BucketOfTenantKey {
     const TABLE: Table = Table::System;
     type Row = Present;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         let writer = KeyWriter::system(SystemKind::BucketOfTenant).u32(self.tenant.0);
         writer.last(self.name.as_str().as_bytes()).finish()
     }
@@ -93,7 +93,7 @@ impl RowKey for UsageKey {
     const TABLE: Table = Table::System;
     type Row = Usage;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Usage).u64(self.0.0).finish()
     }
 }
@@ -101,7 +101,7 @@ impl RowKey for UsageKey {
 impl UsageKey {
     /// What the keys of all usages start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Usage).finish()
+        KeyWriter::system(SystemKind::Usage).prefix()
     }
 }
 
@@ -117,7 +117,7 @@ impl RowKey for TenantKey {
     const TABLE: Table = Table::System;
     type Row = TenantRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Tenant).u32(self.0.0).finish()
     }
 }

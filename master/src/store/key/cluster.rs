@@ -1,6 +1,6 @@
 //! The cluster as a whole: membership, credentials, counters, and the state's clock.
 
-use super::{KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{NodeId, Stamp, VolumeId};
 use cairn_common::membership::Membership;
@@ -18,7 +18,7 @@ macro_rules! single_row {
             const TABLE: Table = Table::System;
             type Row = $row;
 
-            fn encode(&self) -> Vec<u8> {
+            fn encode(&self) -> KeyBytes {
                 KeyWriter::system(SystemKind::$kind).finish()
             }
         }
@@ -89,7 +89,7 @@ impl RowKey for FreshVolumesKey {
     const TABLE: Table = Table::System;
     type Row = Vec<VolumeId>;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::FreshVolumes).u32(self.0.0).finish()
     }
 }
@@ -102,7 +102,7 @@ impl RowKey for AccessKeyKey<'_> {
     const TABLE: Table = Table::System;
     type Row = KeyRecord;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::AccessKey).last(self.0.as_bytes()).finish()
     }
 }
@@ -110,7 +110,7 @@ impl RowKey for AccessKeyKey<'_> {
 impl AccessKeyKey<'_> {
     /// What the keys of all access keys start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::AccessKey).finish()
+        KeyWriter::system(SystemKind::AccessKey).prefix()
     }
 }
 
@@ -132,7 +132,7 @@ pub struct JoinTokenRow {
 impl JoinTokenKey {
     /// What the keys of all join tokens start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::JoinToken).finish()
+        KeyWriter::system(SystemKind::JoinToken).prefix()
     }
 }
 
@@ -140,7 +140,7 @@ impl RowKey for JoinTokenKey {
     const TABLE: Table = Table::System;
     type Row = JoinTokenRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::JoinToken).last(self.0.as_bytes()).finish()
     }
 }

@@ -1,6 +1,6 @@
 //! Current versions: what a listing shows, the attributes, and small bodies.
 
-use super::{KeyReader, KeyWriter, Record, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, Record, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use bytes::Bytes;
 use cairn_common::file::{Attributes, ETags, S3Tag, VersionFacts};
@@ -60,8 +60,8 @@ impl RowKey for CurrentKey<'_> {
     const TABLE: Table = Table::Current;
     type Row = CurrentRow;
 
-    fn encode(&self) -> Vec<u8> {
-        KeyWriter::new(8 + self.key.len()).u64(self.bucket.0).last(self.key.as_bytes()).finish()
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::new().u64(self.bucket.0).last(self.key.as_bytes()).finish()
     }
 }
 
@@ -78,7 +78,7 @@ impl<'a> CurrentKey<'a> {
 /// Shape: bits 0–1 the S3 tag (0 root, 1 MD5, 2 multipart), bits 2–3 the body (0 empty, 1 inline, 2 manifest), bit 4
 /// whether there are attributes.
 impl Record for CurrentRow {
-    fn to_bytes(&self) -> Vec<u8> {
+    fn to_bytes(&self, scratch: &mut Vec<u8>) -> Bytes {
         let (tag, md5, parts) = match self.tags.s3 {
             S3Tag::Root => (0, None, None),
             S3Tag::Md5(md5) => (1, Some(md5), None),
@@ -89,7 +89,8 @@ impl Record for CurrentRow {
             Body::Inline(id) => (1, Some(id.0)),
             Body::Manifest(id) => (2, Some(id.0)),
         };
-        let mut bytes = Vec::with_capacity(80);
+        let bytes = scratch;
+        bytes.clear();
         bytes.extend_from_slice(&[FORMAT, tag | body << 2 | u8::from(self.attributes) << 4]);
         bytes.extend_from_slice(&self.stamp.0.to_be_bytes());
         bytes.extend_from_slice(&self.length.to_be_bytes());
@@ -97,7 +98,7 @@ impl Record for CurrentRow {
         bytes.extend(md5.into_iter().flatten());
         bytes.extend(parts.into_iter().flat_map(u32::to_be_bytes));
         bytes.extend(id.into_iter().flat_map(u64::to_be_bytes));
-        bytes
+        Bytes::copy_from_slice(bytes)
     }
 
     fn from_slice(bytes: &[u8]) -> Result<CurrentRow, DecodeError> {
@@ -143,7 +144,7 @@ pub enum HoldersKey {
 impl HoldersKey {
     /// What the keys of all such rows start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Holders).finish()
+        KeyWriter::system(SystemKind::Holders).prefix()
     }
 }
 
@@ -152,7 +153,7 @@ impl RowKey for HoldersKey {
     /// How many, beyond the first.
     type Row = u64;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         let writer = KeyWriter::system(SystemKind::Holders);
         match self {
             HoldersKey::Inline(id) => writer.byte(1).u64(id.0),
@@ -182,7 +183,7 @@ impl RowKey for AttributesKey<'_> {
     const TABLE: Table = Table::Attributes;
     type Row = Attributes;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         self.0.encode()
     }
 }
@@ -206,8 +207,8 @@ impl RowKey for InlineKey {
     const TABLE: Table = Table::Inline;
     type Row = InlineRow;
 
-    fn encode(&self) -> Vec<u8> {
-        KeyWriter::new(8).u64(self.0.0).finish()
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::new().u64(self.0.0).finish()
     }
 }
 
@@ -216,12 +217,12 @@ const INLINE_HEAD: usize = 1 + 32;
 
 /// Packed by hand: format, hash, bytes.
 impl Record for InlineRow {
-    fn to_bytes(&self) -> Vec<u8> {
+    fn to_bytes(&self, _scratch: &mut Vec<u8>) -> Bytes {
         let mut bytes = Vec::with_capacity(INLINE_HEAD + self.bytes.len());
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.hash);
         bytes.extend_from_slice(&self.bytes);
-        bytes
+        bytes.into()
     }
 
     fn from_slice(bytes: &[u8]) -> Result<InlineRow, DecodeError> {

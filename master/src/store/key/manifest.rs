@@ -1,6 +1,6 @@
 //! Manifests, their segments, and the references that they hold.
 
-use super::{KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::chunk::{ChunkAddress, Chunking};
 use cairn_common::ids::{Domain, ManifestId, NodeId, Slot};
@@ -53,8 +53,8 @@ impl RowKey for ManifestKey {
     const TABLE: Table = Table::Manifests;
     type Row = ManifestRow;
 
-    fn encode(&self) -> Vec<u8> {
-        KeyWriter::new(8).u64(self.0.0).finish()
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::new().u64(self.0.0).finish()
     }
 }
 
@@ -88,8 +88,8 @@ impl RowKey for SegmentKey {
     const TABLE: Table = Table::Segments;
     type Row = SegmentRow;
 
-    fn encode(&self) -> Vec<u8> {
-        KeyWriter::new(16).u64(self.manifest.0).u64(self.start).finish()
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::new().u64(self.manifest.0).u64(self.start).finish()
     }
 }
 
@@ -128,7 +128,7 @@ pub struct ReferenceRow {
     pub last: ManifestId,
 }
 
-fn write_address(writer: KeyWriter, slot: Slot, address: &ChunkAddress) -> Vec<u8> {
+fn write_address(writer: KeyWriter, slot: Slot, address: &ChunkAddress) -> KeyBytes {
     writer.u16(slot.0).last(&address.to_bytes()).finish()
 }
 
@@ -142,8 +142,8 @@ impl RowKey for ReferenceKey {
     const TABLE: Table = Table::References;
     type Row = ReferenceRow;
 
-    fn encode(&self) -> Vec<u8> {
-        write_address(KeyWriter::new(2 + ChunkAddress::BYTES), self.slot, &self.address)
+    fn encode(&self) -> KeyBytes {
+        write_address(KeyWriter::new(), self.slot, &self.address)
     }
 }
 
@@ -160,7 +160,7 @@ pub struct MisplacedKey(pub ReferenceKey);
 impl MisplacedKey {
     /// What the keys of all misplaced chunks start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Misplaced).finish()
+        KeyWriter::system(SystemKind::Misplaced).prefix()
     }
 }
 
@@ -168,7 +168,7 @@ impl RowKey for MisplacedKey {
     const TABLE: Table = Table::System;
     type Row = Vec<NodeId>;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         write_address(KeyWriter::system(SystemKind::Misplaced), self.0.slot, &self.0.address)
     }
 }

@@ -35,6 +35,7 @@ use super::{Cursor, StoreError, Table};
 use bytes::Bytes;
 use cairn_common::wire::DecodeError;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// A key, and what kind of row it is for.
 pub trait RowKey: Sized {
@@ -44,8 +45,11 @@ pub trait RowKey: Sized {
     type Row: Record;
 
     /// The bytes of the key.
-    fn encode(&self) -> Vec<u8>;
+    fn encode(&self) -> KeyBytes;
 }
+
+/// The bytes of a key. Nearly all fit without an allocation.
+pub type KeyBytes = SmallVec<[u8; 96]>;
 
 /// A key that can be read back from its bytes, for walking over rows.
 pub trait ScannedKey: RowKey {
@@ -55,8 +59,8 @@ pub trait ScannedKey: RowKey {
 
 /// The value of a row.
 pub trait Record: Sized {
-    /// Its bytes.
-    fn to_bytes(&self) -> Vec<u8>;
+    /// Its bytes. `scratch` is room to work in, so that a row costs one allocation of its own size.
+    fn to_bytes(&self, scratch: &mut Vec<u8>) -> Bytes;
 
     /// Reverse of [`Record::to_bytes`]. Never panics, whatever the bytes are.
     fn from_slice(bytes: &[u8]) -> Result<Self, DecodeError>;
@@ -79,8 +83,10 @@ pub fn decode_row<K: ScannedKey>(cursor: &dyn Cursor) -> Result<Option<(K, K::Ro
 macro_rules! postcard_records {
     ($($name:ty),* $(,)?) => {$(
         impl $crate::store::key::Record for $name {
-            fn to_bytes(&self) -> Vec<u8> {
-                cairn_common::wire::encode(self)
+            fn to_bytes(&self, scratch: &mut Vec<u8>) -> bytes::Bytes {
+                scratch.clear();
+                *scratch = cairn_common::wire::encode_into(self, std::mem::take(scratch));
+                bytes::Bytes::copy_from_slice(scratch)
             }
             fn from_slice(bytes: &[u8]) -> Result<$name, cairn_common::wire::DecodeError> {
                 cairn_common::wire::decode(bytes)
@@ -134,22 +140,22 @@ pub(crate) enum SessionKind {
 }
 
 /// Builds a key.
-pub(crate) struct KeyWriter(Vec<u8>);
+pub(crate) struct KeyWriter(KeyBytes);
 
 impl KeyWriter {
-    /// A key without a kind, of about `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> KeyWriter {
-        KeyWriter(Vec::with_capacity(capacity))
+    /// A key without a kind.
+    pub(crate) fn new() -> KeyWriter {
+        KeyWriter(KeyBytes::new())
     }
 
     /// A key of [`Table::System`].
     pub(crate) fn system(kind: SystemKind) -> KeyWriter {
-        KeyWriter::new(24).byte(kind as u8)
+        KeyWriter::new().byte(kind as u8)
     }
 
     /// A key of [`Table::Sessions`].
     pub(crate) fn sessions(kind: SessionKind) -> KeyWriter {
-        KeyWriter::new(17).byte(kind as u8)
+        KeyWriter::new().byte(kind as u8)
     }
 
     pub(crate) fn byte(mut self, byte: u8) -> KeyWriter {
@@ -191,8 +197,13 @@ impl KeyWriter {
         self
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> KeyBytes {
         self.0
+    }
+
+    /// The bytes as the beginning of many keys.
+    pub(crate) fn prefix(self) -> Vec<u8> {
+        self.0.into_vec()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be done at some stamp: the release queue and its neighbours.
 
-use super::{KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{ManifestId, SessionId, Stamp, UploadId, WindowId};
 use serde::{Deserialize, Serialize};
@@ -30,12 +30,12 @@ pub enum Due {
 impl DueKey {
     /// What the keys of all that is due start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Due).finish()
+        KeyWriter::system(SystemKind::Due).prefix()
     }
 
     /// What the keys of all that is due at `stamp` or later do not come before.
     pub(crate) fn from(stamp: Stamp) -> Vec<u8> {
-        KeyWriter::system(SystemKind::Due).u64(stamp.0).finish()
+        KeyWriter::system(SystemKind::Due).u64(stamp.0).prefix()
     }
 }
 
@@ -44,7 +44,7 @@ impl RowKey for DueKey {
     /// For a release: when the manifest left its last place. For others: when the row was made.
     type Row = Stamp;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         let writer = KeyWriter::system(SystemKind::Due).u64(self.due.0);
         match self.what {
             Due::Release(manifest) => writer.byte(1).u64(manifest.0),
@@ -85,7 +85,7 @@ pub struct HoldRow {
 impl HoldKey {
     /// What the keys of all holds start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Hold).finish()
+        KeyWriter::system(SystemKind::Hold).prefix()
     }
 }
 
@@ -93,7 +93,7 @@ impl RowKey for HoldKey {
     const TABLE: Table = Table::System;
     type Row = HoldRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Hold).u64(self.0.0).finish()
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions, the answers they keep, and their upload windows.
 
-use super::{KeyReader, KeyWriter, Present, RowKey, ScannedKey, SessionKind, postcard_records};
+use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SessionKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{SessionId, Stamp, WindowId};
 use cairn_common::wire::command::Outcome;
@@ -61,7 +61,7 @@ impl RowKey for SessionKey {
     const TABLE: Table = Table::Sessions;
     type Row = SessionRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::sessions(SessionKind::Session).u64(self.0.0).finish()
     }
 }
@@ -69,7 +69,7 @@ impl RowKey for SessionKey {
 impl SessionKey {
     /// What the keys of all sessions start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::sessions(SessionKind::Session).finish()
+        KeyWriter::sessions(SessionKind::Session).prefix()
     }
 }
 
@@ -85,7 +85,7 @@ impl RowKey for ProgressKey {
     const TABLE: Table = Table::Sessions;
     type Row = ProgressRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::sessions(SessionKind::Progress).u64(self.0.0).finish()
     }
 }
@@ -94,7 +94,7 @@ impl RowKey for AnswerKey {
     const TABLE: Table = Table::Sessions;
     type Row = Outcome;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::sessions(SessionKind::Answer).u64(self.session.0).u64(self.sequence).finish()
     }
 }
@@ -102,7 +102,7 @@ impl RowKey for AnswerKey {
 impl AnswerKey {
     /// What the keys of all answers start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::sessions(SessionKind::Answer).finish()
+        KeyWriter::sessions(SessionKind::Answer).prefix()
     }
 }
 
@@ -117,12 +117,12 @@ impl ScannedKey for AnswerKey {
 impl WindowKey {
     /// What the keys of all windows start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::sessions(SessionKind::Window).finish()
+        KeyWriter::sessions(SessionKind::Window).prefix()
     }
 
     /// What the keys of a session's windows start with.
     pub(crate) fn of(session: SessionId) -> Vec<u8> {
-        KeyWriter::sessions(SessionKind::Window).u64(session.0).finish()
+        KeyWriter::sessions(SessionKind::Window).u64(session.0).prefix()
     }
 }
 
@@ -130,7 +130,7 @@ impl RowKey for WindowKey {
     const TABLE: Table = Table::Sessions;
     type Row = Present;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::sessions(SessionKind::Window).u64(self.session.0).u64(self.window.0).finish()
     }
 }
@@ -146,7 +146,7 @@ impl ScannedKey for WindowKey {
 impl WindowStartKey {
     /// What the keys of all windows start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::sessions(SessionKind::WindowStart).finish()
+        KeyWriter::sessions(SessionKind::WindowStart).prefix()
     }
 }
 
@@ -154,7 +154,7 @@ impl RowKey for WindowStartKey {
     const TABLE: Table = Table::Sessions;
     type Row = SessionId;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::sessions(SessionKind::WindowStart).u64(self.0.0).finish()
     }
 }

@@ -1,6 +1,6 @@
 //! Uploads that are no file yet: staged ones, and multipart uploads with their parts.
 
-use super::{Body, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
+use super::{Body, KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::chunk::Chunking;
 use cairn_common::file::{Attributes, Checksum};
@@ -44,7 +44,7 @@ impl StagingKey {
 
     /// What the keys of all staged uploads start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Staging).finish()
+        KeyWriter::system(SystemKind::Staging).prefix()
     }
 }
 
@@ -52,7 +52,7 @@ impl RowKey for StagingKey {
     const TABLE: Table = Table::System;
     type Row = StagingRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Staging).u64(self.0.0).finish()
     }
 }
@@ -88,12 +88,12 @@ pub struct MultipartRow {
 impl MultipartKey {
     /// What the keys of a bucket's uploads start with whose file keys start with `prefix`.
     pub(crate) fn prefix(bucket: BucketId, prefix: &str) -> Vec<u8> {
-        KeyWriter::system(SystemKind::Multipart).u64(bucket.0).text_start(prefix).finish()
+        KeyWriter::system(SystemKind::Multipart).u64(bucket.0).text_start(prefix).prefix()
     }
 
     /// What the keys of all uploads of all buckets start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Multipart).finish()
+        KeyWriter::system(SystemKind::Multipart).prefix()
     }
 }
 
@@ -101,7 +101,7 @@ impl RowKey for MultipartKey {
     const TABLE: Table = Table::System;
     type Row = MultipartRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         let writer = KeyWriter::system(SystemKind::Multipart).u64(self.bucket.0);
         writer.text(&self.key).u64(self.upload.0).finish()
     }
@@ -150,12 +150,12 @@ pub struct PartRow {
 impl PartKey {
     /// What the keys of all parts start with.
     pub(crate) fn all() -> Vec<u8> {
-        KeyWriter::system(SystemKind::Part).finish()
+        KeyWriter::system(SystemKind::Part).prefix()
     }
 
     /// What the keys of an upload's parts start with.
     pub(crate) fn of(upload: UploadId) -> Vec<u8> {
-        KeyWriter::system(SystemKind::Part).u64(upload.0).finish()
+        KeyWriter::system(SystemKind::Part).u64(upload.0).prefix()
     }
 }
 
@@ -163,7 +163,7 @@ impl RowKey for PartKey {
     const TABLE: Table = Table::System;
     type Row = PartRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Part).u64(self.upload.0).u32(self.number).finish()
     }
 }
@@ -195,7 +195,7 @@ impl RowKey for FinishedKey {
     const TABLE: Table = Table::System;
     type Row = FinishedRow;
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> KeyBytes {
         KeyWriter::system(SystemKind::Finished).u64(self.0.0).finish()
     }
 }

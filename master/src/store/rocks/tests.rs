@@ -70,7 +70,7 @@ fn rocks_cursors_walk_like_a_sorted_map() {
         let mut clear = WriteBatch::new();
         let mut cursor = temporary.store.scan(Table::Current, KeyRange::default(), Order::Forward).unwrap();
         while let Some((key, _)) = cursor.row() {
-            clear.delete(Table::Current, key.to_vec());
+            clear.delete(Table::Current, key);
             cursor.advance().unwrap();
         }
         temporary.store.write(&clear, &at(0)).unwrap();
@@ -106,10 +106,10 @@ fn two_processes_cannot_open_one_store() {
 /// Entry `n` of the crash test: writes `n` in rows of several tables, large enough that memtables fill up by themselves.
 fn entry(n: u64) -> (WriteBatch, Position) {
     let mut batch = WriteBatch::new();
-    let number = n.to_be_bytes().to_vec();
+    let number = Bytes::copy_from_slice(&n.to_be_bytes());
     let body = blake3::hash(&number).as_bytes().repeat(256);
     batch.put(Table::Inline, number.clone(), body);
-    batch.delete(Table::Inline, n.saturating_sub(50).to_be_bytes().to_vec());
+    batch.delete(Table::Inline, n.saturating_sub(50).to_be_bytes());
     for table in [Table::Current, Table::Sessions, Table::References, Table::System] {
         batch.put(table, "last", number.clone());
     }
