@@ -68,7 +68,8 @@ impl Problem {
             request_id: &log.id,
         };
         // A document of texts and a number is never refused.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut body = serde_json::to_vec_pretty(&document).unwrap_or_default();
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;

@@ -1,5 +1,6 @@
 //! The gateway on real sockets, before a cluster in memory: what clients see, byte for byte.
 
+mod hostile;
 mod native;
 mod s3_bodies;
 mod s3_multipart;

@@ -142,6 +142,12 @@ impl MemoryMasters {
         self.asked.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
+    /// How often anything was asked but for credentials and membership: what a refused request must not lead to.
+    pub(crate) fn asked_for_real(&self) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(name, _)| !matches!(**name, "Credential" | "Membership")).map(|(_, count)| count).sum()
+    }
+
     /// Parts that open uploads hold.
     pub(crate) fn parts(&self) -> usize {
         let state = self.state.lock().unwrap();
@@ -174,6 +180,7 @@ fn name_of(request: &MasterRequest) -> &'static str {
     match request {
         MasterRequest::Write { command: Command::CommitFile(_), .. } => "CommitFile",
         MasterRequest::Write { .. } => "Write",
+        MasterRequest::Membership { .. } => "Membership",
         MasterRequest::Credential { .. } => "Credential",
         MasterRequest::Stat { .. } => "Stat",
         MasterRequest::Open { .. } => "Open",
