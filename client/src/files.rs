@@ -2,10 +2,14 @@
 
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
+use cairn_common::auth::ReadToken;
 use cairn_common::file::{Attributes, Condition, FileInfo};
+use cairn_common::ids::NodeId;
+use cairn_common::manifest::Extent;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::wire::chunk::{ChunkError, ChunkStat, StatChunk};
 use cairn_common::wire::command::{Command, Committed, CopyFile, Deleted, Done};
-use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, MasterRequest, WherePage};
+use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, MasterRequest, WhereEntry, WherePage};
 
 impl Client {
     /// The current version of a file, or that the caller has it by its condition. Linearizable (P2).
@@ -63,6 +67,24 @@ impl Client {
             MasterReply::Where(page) => Ok(page),
             _ => Err(wrong_reply().into()),
         }
+    }
+
+    /// What the nodes that may hold a chunk say about it themselves, for an entry of [`Client::locate`]; in the order of its
+    /// tokens. A node that does not answer is an error of kind `Unavailable` or `Unknown`: it says nothing about the copy.
+    pub async fn copies(&self, entry: &WhereEntry) -> Vec<(NodeId, Result<ChunkStat, ChunkError>)> {
+        let Extent::Chunk { address, .. } = entry.entry.extent else { return Vec::new() };
+        let view = self.view();
+        let ask = |(node, token): &(NodeId, ReadToken)| {
+            let (node, request) = (*node, StatChunk { address, token: token.clone() });
+            let service = self.inner.directory.chunkserver(&view, node);
+            async move {
+                match service {
+                    Some(service) => (node, service.stat(request).await),
+                    None => (node, Err(ChunkError::Unavailable("the node is not known".to_owned()))),
+                }
+            }
+        };
+        futures::future::join_all(entry.tokens.iter().map(ask)).await
     }
 
     async fn committed(&self, command: Command) -> Result<Committed, Error> {

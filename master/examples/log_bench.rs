@@ -35,6 +35,10 @@ impl StateMachine for Nothing {
         Ok(())
     }
 
+    fn install(&mut self, _: u64, _: u64) -> Result<(), ApplyError> {
+        Err(ApplyError("these never miss so much".to_owned()))
+    }
+
     fn flush(&mut self) -> Result<u64, ApplyError> {
         Ok(self.0)
     }
@@ -57,8 +61,13 @@ fn command(body: &Bytes) -> Envelope {
 async fn main() {
     let folder = std::env::args().nth(1).expect("usage: log_bench FOLDER");
     let log = EngineLog::open(folder.as_ref()).expect("the log opens");
-    let config =
-        GroupConfig { node: NodeId(1), run: 1, outbox: Box::new(|_| ()), fatal: Box::new(|reason| panic!("{reason}")) };
+    let config = GroupConfig {
+        node: NodeId(1),
+        run: 1,
+        outbox: Box::new(|_| ()),
+        snapshots: None,
+        fatal: Box::new(|reason| panic!("{reason}")),
+    };
     let group = Group::start(config, Nothing(0, Stamp::ZERO), log, Arc::new(SystemClock::new())).expect("it starts");
     let group = Arc::new(group);
     while !group.status().leading {

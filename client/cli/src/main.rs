@@ -1,2 +1,31 @@
-//! cairn
-fn main() {}
+//! The one binary of Cairn: a client on the command line, and every server role.
+//!
+//! Roles have a parser of their own, so that `cairn server --help` shows nothing that only a client knows.
+
+mod address;
+mod args;
+mod clients;
+mod commands;
+mod failure;
+mod filter;
+mod listing;
+mod local;
+mod names;
+mod output;
+mod profile;
+mod roles;
+mod run;
+mod transfer;
+mod units;
+mod walk;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Err(reason) = cairn_common::seam::check_seeded_bug() {
+        eprintln!("cairn: {reason}");
+        return ExitCode::from(2);
+    }
+    if roles::is_role(arguments.get(1)) { roles::main(arguments) } else { run::main(arguments) }
+}

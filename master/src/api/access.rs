@@ -100,9 +100,7 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         }
         MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. } => Need::Ticket,
         MasterRequest::List(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
-        MasterRequest::Uploads { bucket, prefix, .. } => {
-            Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)])
-        }
+        MasterRequest::Uploads { bucket, prefix, .. } => Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)]),
         MasterRequest::Parts { path, .. } => one(path, Right::Write),
         MasterRequest::Credential { .. } => Need::Gateway,
         MasterRequest::CreateKey { .. }
@@ -181,6 +179,13 @@ impl Who {
     }
 }
 
+impl Who {
+    /// Whether the one who asks may know which files are beside `path`.
+    pub(super) fn may_list(&self, path: &FilePath) -> bool {
+        self.may(&one(path, Right::List))
+    }
+}
+
 fn holds(key: &KeyInfo, bucket: &BucketName, scope: &Scope<'_>, right: Right) -> bool {
     match scope {
         Scope::Key(name) => key.allows(bucket, Some(name), |rights| right.of(rights)),
@@ -234,7 +239,11 @@ mod tests {
     fn what_only_the_leader_does_cannot_be_asked_for() {
         let node = Who::Node { node: NodeId(1), gateway: true };
         let admin = key(true, vec![Grant { bucket: None, prefix: String::new(), rights: Rights::ALL }]);
-        for command in [Command::Release, Command::ExpireSessions { sessions: Vec::new() }, Command::DeleteKey { access: "AK".into() }] {
+        for command in [
+            Command::Release,
+            Command::ExpireSessions { sessions: Vec::new() },
+            Command::DeleteKey { access: "AK".into() },
+        ] {
             for who in [&node, &admin, &Who::Nobody, &Who::Joiner("t".into())] {
                 assert!(!who.may(&need(&write(command.clone()))), "{who:?} {command:?}");
             }

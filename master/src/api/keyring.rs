@@ -22,6 +22,11 @@ impl Keyring {
         Keyring { cluster_key, generation, masters, at_rest, nodes: RwLock::default() }
     }
 
+    /// The root of all keys, for another master.
+    pub(crate) fn cluster_key(&self) -> &[u8; 32] {
+        self.cluster_key.expose()
+    }
+
     /// The key that a node joins with.
     pub(crate) fn node_key(&self, node: NodeId) -> Secret {
         Secret::new(*self.cluster_key.node_key(self.generation, node).expose())

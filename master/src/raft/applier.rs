@@ -20,6 +20,8 @@ pub(super) enum Work {
     Entry(Entry, Option<Local>),
     /// A committed change of members, which raft-rs has made already.
     Conf { index: u64, term: u64, conf: ConfState, waiter: Option<oneshot::Sender<Result<(), GroupError>>> },
+    /// Replace the state by the fetched one of this position, and tell the last stamp in it.
+    Install { index: u64, term: u64, done: oneshot::Sender<Result<Stamp, String>> },
     /// Tell these when everything up to this index is applied.
     Barrier(u64, Vec<oneshot::Sender<()>>),
     /// Flush now and tell.
@@ -81,6 +83,15 @@ impl<M: StateMachine> Applier<M> {
                     // The caller may have given up.
                     let _ = waiter.send(Ok(()));
                 }
+            }
+            Work::Install { index, term, done } => {
+                let installed = self.machine.install(index, term);
+                if installed.is_ok() {
+                    (self.applied, self.stamp) = self.machine.applied();
+                    (self.flushed, self.unflushed_bytes) = (self.applied, 0);
+                }
+                let result = installed.map(|()| self.stamp).map_err(|error| error.to_string());
+                let _ = done.send(result);
             }
             Work::Barrier(index, waiters) => self.barriers.entry(index).or_default().extend(waiters),
             Work::Flush(waiter) => {

@@ -4,16 +4,17 @@
 
 use super::applier::{self, Local, Work};
 use super::batch::Batch;
-use super::log::{CachedLog, LogError, LogStore};
+use super::log::{CachedLog, LogError, LogStore, SnapshotSource};
 use super::logger;
 use super::node::{GroupError, GroupStatus, Waiter};
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::{ENTRY_COMMANDS_MAX, ENTRY_MAX_BYTES};
 use cairn_common::wire::command::Envelope;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message};
-use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
+use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot};
+use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Ticks between two heartbeats of a leader.
@@ -22,6 +23,8 @@ const HEARTBEAT_TICKS: usize = 5;
 const ELECTION_TICKS: usize = 12;
 /// Entries written again at a time when a log is opened.
 const REWRITE_ENTRIES: u64 = 1024;
+/// A follower that lacks no more entries than this has caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1000;
 /// Ticks after which an unanswered read round is begun anew.
 const READ_ROUND_TICKS: u32 = 20;
 
@@ -46,6 +49,10 @@ pub(super) trait Effects {
 
     /// Gives work to the applier. An error means that it has stopped.
     fn work(&mut self, work: Work) -> Result<(), String>;
+
+    /// Replaces the state by the fetched one of this position, after all work given before. Durable on return; the last stamp
+    /// in it.
+    fn install(&mut self, index: u64, term: u64) -> Result<Stamp, String>;
 }
 
 /// How a core begins.
@@ -57,6 +64,8 @@ pub(super) struct CoreConfig {
     pub(super) applied: (u64, Stamp),
     /// A number that no earlier run of this member had.
     pub(super) run: u64,
+    /// Gives snapshots to members that have missed too much.
+    pub(super) snapshots: Option<Arc<dyn SnapshotSource>>,
 }
 
 /// Read rounds: those who wait for the next, and those of the one that is under way.
@@ -122,7 +131,7 @@ fn open<L: LogStore>(config: &CoreConfig, mut log: L) -> Result<RawNode<CachedLo
         read_only_option: ReadOnlyOption::Safe,
         ..Config::default()
     };
-    let log = CachedLog::open(log, config.conf.clone())?;
+    let log = CachedLog::open(log, config.conf.clone(), config.snapshots.clone())?;
     RawNode::new(&raft_config, log, &logger::logger()).map_err(|error| LogError(error.to_string()))
 }
 
@@ -188,6 +197,31 @@ impl<L: LogStore> Core<L> {
 
     pub(super) fn transfer_leader(&mut self, to: NodeId) {
         self.raw.transfer_leader(u64::from(to.0));
+    }
+
+    /// What became of a snapshot that a member was to fetch.
+    pub(super) fn snapshot_ended(&mut self, node: NodeId, fetched: bool) {
+        let status = if fetched { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raw.report_snapshot(u64::from(node.0), status);
+    }
+
+    /// Members that follow without a vote and have all but the last entries, if this member leads.
+    pub(super) fn caught_up(&self) -> Vec<NodeId> {
+        if !self.is_established() {
+            return Vec::new();
+        }
+        let progress = self.raw.raft.prs();
+        let enough = self.raw.raft.raft_log.last_index().saturating_sub(CAUGHT_UP_ENTRIES);
+        let conf = progress.conf().to_conf_state();
+        let is_close =
+            |id: &u64| progress.get(*id).is_some_and(|progress| progress.matched >= enough && progress.recent_active);
+        let close = conf.learners.into_iter().filter(is_close);
+        close.filter_map(|id| u32::try_from(id).ok()).map(NodeId).collect()
+    }
+
+    /// Members of the group, as this member has applied them.
+    pub(super) fn conf(&self) -> ConfState {
+        self.raw.raft.prs().conf().to_conf_state()
     }
 
     /// A message to this member could not be delivered.
@@ -349,7 +383,7 @@ impl<L: LogStore> Core<L> {
         // A leader's messages may go out while its own log is being synced (Raft thesis, 10.2.1).
         effects.send(ready.take_messages());
         if !ready.snapshot().is_empty() {
-            return Err("a snapshot came, and this release cannot install it".to_owned());
+            self.install(ready.snapshot(), effects)?;
         }
         self.hand_on(ready.take_committed_entries(), effects)?;
         self.store(&ready)?;
@@ -363,6 +397,18 @@ impl<L: LogStore> Core<L> {
         let mut light = self.raw.advance_append(ready);
         effects.send(light.take_messages());
         self.hand_on(light.take_committed_entries(), effects)
+    }
+
+    /// Replaces the state, then begins the log anew behind it. A crash in between is found at the next start by the state's own
+    /// record of where it was taken over.
+    fn install(&mut self, snapshot: &Snapshot, effects: &mut dyn Effects) -> Result<(), String> {
+        let metadata = snapshot.get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        self.stamp = self.stamp.max(effects.install(index, term)?);
+        self.applied = index;
+        self.raw.mut_store().reset(index, term).map_err(|error| error.to_string())?;
+        self.raw.mut_store().set_conf(metadata.get_conf_state().clone());
+        Ok(())
     }
 
     fn store(&mut self, ready: &Ready) -> Result<(), String> {

@@ -10,6 +10,7 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes of entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
@@ -35,6 +36,8 @@ pub trait LogStore: Send + 'static {
     fn append(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), LogError>;
     /// Entries from `low` to before `high`, all of which are kept.
     fn entries(&self, low: u64, high: u64) -> Result<Vec<Entry>, LogError>;
+    /// Forgets all entries, and begins anew behind `index`, whose term is `term` and which is committed. Durable on return.
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError>;
     /// Forgets entries up to and including `index`, whose term is `term`. Need not be durable.
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError>;
 }
@@ -126,6 +129,20 @@ impl LogStore for EngineLog {
         Ok(entries)
     }
 
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError> {
+        let old = self.hard_state()?;
+        // The vote of this term or a later one stands.
+        let (term_, vote) = if old.term >= term { (old.term, old.vote) } else { (term, 0) };
+        let hard_state = HardState { term: term_, vote, commit: index, ..HardState::default() };
+        let mut batch = LogBatch::default();
+        batch.add_command(GROUP, raft_engine::Command::Clean);
+        let both = u128::from(index) << 64 | u128::from(term);
+        batch.put(GROUP, TRUNCATED.to_vec(), both.to_be_bytes().to_vec()).map_err(engine_error)?;
+        batch.put_message(GROUP, HARD_STATE.to_vec(), &hard_state).map_err(engine_error)?;
+        self.engine.write(&mut batch, true).map_err(engine_error)?;
+        Ok(())
+    }
+
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError> {
         let mut batch = LogBatch::default();
         let both = u128::from(index) << 64 | u128::from(term);
@@ -189,6 +206,18 @@ impl LogStore for MemoryLog {
         }))
     }
 
+    fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError> {
+        self.with(|contents| {
+            contents.entries.clear();
+            contents.truncated = (index, term);
+            if contents.hard_state.term < term {
+                contents.hard_state = HardState { term, ..HardState::default() };
+            }
+            contents.hard_state.commit = index;
+        });
+        Ok(())
+    }
+
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError> {
         self.with(|contents| {
             contents.entries.drain(..(index - contents.truncated.0) as usize);
@@ -198,9 +227,31 @@ impl LogStore for MemoryLog {
     }
 }
 
+/// Gives snapshots of the state to members that have missed too much.
+pub trait SnapshotSource: Send + Sync {
+    /// A snapshot of the state as it is applied now, or a recent one. `None`: not now.
+    fn take(&self) -> Option<TakenSnapshot>;
+
+    /// The oldest position of a snapshot that is being fetched: the log is kept from there on.
+    fn oldest_in_use(&self) -> Option<u64>;
+}
+
+/// A snapshot that can be fetched.
+pub struct TakenSnapshot {
+    /// Index of the last entry in it.
+    pub index: u64,
+    /// Term of that entry.
+    pub term: u64,
+    /// Members at that position.
+    pub conf: ConfState,
+    /// What the fetcher needs to know.
+    pub data: Vec<u8>,
+}
+
 /// A log as raft-rs reads it, with the last entries in memory.
 pub(super) struct CachedLog<L> {
     store: L,
+    snapshots: Option<Arc<dyn SnapshotSource>>,
     conf: ConfState,
     truncated: (u64, u64),
     last: u64,
@@ -209,12 +260,16 @@ pub(super) struct CachedLog<L> {
 }
 
 impl<L: LogStore> CachedLog<L> {
-    pub(super) fn open(store: L, conf: ConfState) -> Result<CachedLog<L>, LogError> {
+    pub(super) fn open(
+        store: L,
+        conf: ConfState,
+        snapshots: Option<Arc<dyn SnapshotSource>>,
+    ) -> Result<CachedLog<L>, LogError> {
         let (truncated, last) = (store.truncated()?, store.last_index()?);
         if last < truncated.0 {
             return Err(LogError(format!("it ends at {last}, before its beginning at {}", truncated.0 + 1)));
         }
-        Ok(CachedLog { store, conf, truncated, last, cache: VecDeque::new(), cached_bytes: 0 })
+        Ok(CachedLog { store, snapshots, conf, truncated, last, cache: VecDeque::new(), cached_bytes: 0 })
     }
 
     /// Stores what a Ready asks for. Durable on return.
@@ -242,12 +297,22 @@ impl<L: LogStore> CachedLog<L> {
 
     /// Forgets entries up to `index`, all of which are applied and durable in the state.
     pub(super) fn compact(&mut self, index: u64) -> Result<(), LogError> {
+        let in_use = self.snapshots.as_ref().and_then(|snapshots| snapshots.oldest_in_use());
+        let index = index.min(in_use.unwrap_or(u64::MAX));
         if index <= self.truncated.0 {
             return Ok(());
         }
         let term = self.term(index).map_err(|error| LogError(error.to_string()))?;
         self.store.compact(index, term)?;
         self.truncated = (index, term);
+        Ok(())
+    }
+
+    /// Begins anew behind a snapshot that is installed.
+    pub(super) fn reset(&mut self, index: u64, term: u64) -> Result<(), LogError> {
+        self.store.reset(index, term)?;
+        self.cache.clear();
+        (self.truncated, self.last, self.cached_bytes) = ((index, term), index, 0);
         Ok(())
     }
 
@@ -336,8 +401,16 @@ impl<L: LogStore> Storage for CachedLog<L> {
         Ok(self.last)
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let taken = self.snapshots.as_ref().and_then(|snapshots| snapshots.take());
+        let Some(taken) = taken.filter(|taken| taken.index >= request_index) else {
+            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        };
+        let mut snapshot = Snapshot { data: taken.data.into(), ..Snapshot::default() };
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (taken.index, taken.term);
+        metadata.set_conf_state(taken.conf);
+        Ok(snapshot)
     }
 }
 
@@ -365,12 +438,22 @@ mod tests {
         let second = again(first);
         assert_eq!(second.hard_state().unwrap(), hard_state(1, 7, 3));
         assert_eq!((second.truncated().unwrap(), second.last_index().unwrap()), ((4, 1), 9));
+        let mut second = second;
         let read = second.entries(5, 10).unwrap();
         assert_eq!(
             read.iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>(),
             [(5, 1), (6, 1), (7, 1), (8, 2), (9, 2)]
         );
         assert_eq!(read[0].data, vec![5; 100]);
+        second.reset(20, 3).unwrap();
+        assert_eq!((second.truncated().unwrap(), second.last_index().unwrap()), ((20, 3), 20));
+        assert_eq!(second.hard_state().unwrap(), hard_state(3, 0, 20));
+        second.append(&[entry(21, 4)], Some(&hard_state(4, 2, 20))).unwrap();
+        second.reset(30, 4).unwrap();
+        assert_eq!(second.hard_state().unwrap(), hard_state(4, 2, 30), "the vote of the term stands");
+        assert_eq!(second.last_index().unwrap(), 30);
+        second.append(&[entry(31, 4)], None).unwrap();
+        assert_eq!(second.entries(31, 32).unwrap()[0].term, 4);
     }
 
     #[test]
@@ -391,10 +474,10 @@ mod tests {
     #[test]
     fn reads_are_the_same_from_memory_and_from_the_store() {
         let store = MemoryLog::default();
-        let mut cached = CachedLog::open(store.clone(), ConfState::default()).unwrap();
+        let mut cached = CachedLog::open(store.clone(), ConfState::default(), None).unwrap();
         cached.append(&(1..=5).map(|index| entry(index, 1)).collect::<Vec<_>>(), None).unwrap();
         cached.append(&(4..=9).map(|index| entry(index, 2)).collect::<Vec<_>>(), None).unwrap();
-        let cold = CachedLog::open(store, ConfState::default()).unwrap();
+        let cold = CachedLog::open(store, ConfState::default(), None).unwrap();
         for log in [&cached, &cold] {
             let all = log.entries(1, 10, None, GetEntriesContext::empty(false)).unwrap();
             assert_eq!(all.iter().map(|entry| entry.term).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 2, 2, 2, 2]);
@@ -406,7 +489,7 @@ mod tests {
 
     #[test]
     fn forgotten_entries_are_said_to_be_compacted() {
-        let mut log = CachedLog::open(MemoryLog::default(), ConfState::default()).unwrap();
+        let mut log = CachedLog::open(MemoryLog::default(), ConfState::default(), None).unwrap();
         log.append(&(1..=5).map(|index| entry(index, 3)).collect::<Vec<_>>(), None).unwrap();
         log.compact(3).unwrap();
         assert_eq!(log.term(3).unwrap(), 3);

@@ -17,7 +17,7 @@ mod logger;
 mod node;
 
 pub use batch::{Batch, BatchError, encode_command};
-pub use log::{EngineLog, LogError, LogStore, MemoryLog};
+pub use log::{EngineLog, LogError, LogStore, MemoryLog, SnapshotSource, TakenSnapshot};
 pub use node::{Group, GroupConfig, GroupError, GroupStatus, Outbox};
 
 pub use ::raft::eraftpb::ConfState;
@@ -41,6 +41,9 @@ pub trait StateMachine: Send + 'static {
 
     /// Moves to `index` and remembers the members that the change there left.
     fn apply_conf(&mut self, index: u64, term: u64, conf: &ConfState) -> Result<(), ApplyError>;
+
+    /// Replaces the state by the fetched one of this position. Durable on return.
+    fn install(&mut self, index: u64, term: u64) -> Result<(), ApplyError>;
 
     /// Makes everything applied so far durable without the log, and returns the index up to which it is.
     fn flush(&mut self) -> Result<u64, ApplyError>;

@@ -5,10 +5,13 @@
 //! chunkserver and gateway in this order, each using the one before through memory.
 
 mod args;
+mod cluster;
 mod identity;
 mod join;
+mod near;
 mod ports;
 mod process;
+mod ready;
 mod server;
 mod settings;
 

@@ -1,19 +1,49 @@
 //! What a process listens on, and the frames that come in on its node port.
 
+use super::settings::Settings;
+use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_common::auth::Secret;
 use cairn_common::ids::{ClusterId, Generation};
+use cairn_common::listen::{ListenOptions, Listener};
 use cairn_common::net::FrameHandler;
 use cairn_common::net::handshake::{Identity, Verifier};
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::master::Caller;
 use std::sync::{Arc, OnceLock};
 
+/// The ports of a process, bound.
+pub(super) struct Ports {
+    pub(super) node: Option<Listener>,
+    /// Base URL under which others reach the node port.
+    pub(super) node_url: Option<String>,
+    pub(super) s3: Option<Listener>,
+    pub(super) api: Option<Listener>,
+}
+
+impl Ports {
+    /// Binds what the roles need.
+    pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Ports> {
+        let options = ListenOptions { tls: settings.tls.clone(), ..ListenOptions::default() };
+        let mut ports = Ports { node: None, node_url: None, s3: None, api: None };
+        if settings.roles.master || settings.roles.chunkserver {
+            let node = Listener::bind(&settings.listen, options.clone()).await.context("--listen")?;
+            let url = settings.advertise.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+            ports.node_url = Some(url.map_or_else(|| node.base_url(), Ok)?);
+            ports.node = Some(node);
+        }
+        if settings.roles.gateway {
+            ports.s3 = Some(Listener::bind(&settings.s3_listen, options.clone()).await.context("--s3-listen")?);
+            ports.api = Some(Listener::bind(&settings.api_listen, options).await.context("--api-listen")?);
+        }
+        Ok(ports)
+    }
+}
+
 /// The roles behind one node port. Each is put in when it has started; calls before that are refused.
-#[derive(Default)]
 pub(super) struct NodePort {
-    identity: OnceLock<(ClusterId, Generation)>,
+    identity: (ClusterId, Generation),
     master: OnceLock<Role>,
     chunkserver: OnceLock<Role>,
 }
@@ -26,8 +56,8 @@ pub(super) struct Role {
 }
 
 impl NodePort {
-    pub(super) fn set_identity(&self, cluster: ClusterId, generation: Generation) {
-        let _ = self.identity.set((cluster, generation));
+    pub(super) fn new(cluster: ClusterId, generation: Generation) -> NodePort {
+        NodePort { identity: (cluster, generation), master: OnceLock::new(), chunkserver: OnceLock::new() }
     }
 
     pub(super) fn set_master(&self, role: Role) {
@@ -71,6 +101,6 @@ impl Verifier for NodePort {
     }
 
     fn server(&self) -> (ClusterId, Generation) {
-        self.identity.get().copied().unwrap_or((ClusterId([0; 16]), Generation(0)))
+        self.identity
     }
 }

@@ -1,126 +1,149 @@
 //! Putting a process together, and taking it apart.
 //!
 //! The order matters: listeners first, so that a port in use is known before anything is changed; identity; the master, so that
-//! the others can ask it; the node port; the chunkserver, which needs a master to start; the gateway, which is a client of
-//! both. Taking apart goes the other way round: nothing is asked of a part that has ended.
+//! the others can ask it; the node port, without which masters do not hear each other; the chunkserver, which needs a master to
+//! start; the gateway, which is a client of both. Taking apart goes the other way round: nothing is asked of a part that has
+//! ended.
 
+use super::cluster;
 use super::identity::{DataFolder, Identity};
-use super::join;
-use super::ports::{NodePort, Role};
+use super::near::NearMaster;
+use super::ports::{NodePort, Ports, Role};
+use super::ready;
 use super::settings::Settings;
 use anyhow::Context as _;
-use cairn_chunkserver::Chunkserver;
+use cairn_chunkserver::store::index::RocksIndexes;
+use cairn_chunkserver::{Chunkserver, DiskConfig};
 use cairn_client::{Client, ClientConfig, LocalNode};
-use cairn_common::auth::{ClusterKey, Secret};
-use cairn_common::ids::{Generation, KeyId, NodeId};
-use cairn_common::listen::{
-    FrameService, Health, ListenOptions, Listener, Shutdown, frames_route, health_routes, install_metrics,
-};
-use cairn_common::membership::NodeState;
+use cairn_common::ids::KeyId;
+use cairn_common::listen::{FrameService, Health, Shutdown, frames_route, health_routes, install_metrics};
 use cairn_common::net::RemoteMaster;
 use cairn_common::net::handshake::{Credential, Identity as Proof};
-use cairn_common::seam::{Clock, Disk as _, HttpTransport, OsRandom, Random, RealDisk, SystemClock, Transport};
+use cairn_common::seam::{Clock, Disk, HttpTransport, OsRandom, Pool, Random, RealDisk, SystemClock, Transport};
 use cairn_common::wire::chunk::ChunkService;
-use cairn_common::wire::master::{Caller, Master, MasterCall, MasterReply, MasterRequest};
-use cairn_gateway::{Gateway, GatewayOptions};
-use cairn_master::{Bootstrap, MasterConfig, MasterFrames, MasterServer};
-use std::sync::Arc;
+use cairn_common::wire::master::{Caller, Master};
+use cairn_gateway::{Gateway, GatewayOptions, MetricsText};
+use cairn_master::{MasterConfig, MasterFrames, MasterSeams, MasterServer};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long running requests may take to finish when the process ends.
 const GRACE: Duration = Duration::from_secs(20);
+/// Threads that read from disks.
+const DISK_READERS: usize = 16;
+/// Memory for blocks of the chunk indexes, and for rows of theirs that are not on disk yet.
+const INDEX_CACHE_BYTES: usize = 16 << 20;
+const INDEX_BUFFER_BYTES: usize = 8 << 20;
 
 /// What every part of the process shares.
-struct Shared {
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
-    transport: Arc<dyn Transport>,
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) transport: Arc<dyn Transport>,
+    /// Base URL under which others reach this process; `None`: nobody does.
+    pub(super) node_url: Option<String>,
     shutdown: Shutdown,
-}
-
-/// The ports of the process, bound.
-struct Ports {
-    node: Option<Listener>,
-    node_url: Option<String>,
-    s3: Option<Listener>,
-    api: Option<Listener>,
 }
 
 /// Runs until `shutdown` begins.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     let metrics = install_metrics().map_err(anyhow::Error::msg)?;
     let data = DataFolder::open(&RealDisk, &settings.data)?;
-    remove_ready(&data)?;
-    let ports = bind(&settings).await?;
-    let transport = HttpTransport::new(&settings.trust).map_err(anyhow::Error::msg).context("--ca-file")?;
-    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(OsRandom));
-    let shared = Shared { settings, clock, random, transport: Arc::new(transport), shutdown: shutdown.clone() };
-    for disk in &shared.settings.disks {
-        // A disk that cannot be made is one that has failed; the chunkserver reports it and goes on with the others.
-        if let Err(error) = RealDisk.create_dir_all(disk) {
-            tracing::error!(%error, disk = %disk.display(), "cannot use a disk");
-        }
+    ready::remove(&data)?;
+    let ports = Ports::bind(&settings).await?;
+    for disk in &settings.disks {
+        make_folder(disk);
     }
-    let identity = match data.identity(&RealDisk)? {
-        Some(identity) => identity,
-        None => first_start(&shared, &data, ports.node_url.as_deref()).await?,
+    let transport = HttpTransport::new(&settings.trust).map_err(anyhow::Error::msg).context("--ca-file")?;
+    let shared = Shared {
+        settings,
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(OsRandom),
+        transport: Arc::new(transport),
+        node_url: ports.node_url.clone(),
+        shutdown: shutdown.clone(),
     };
+    let identity = cluster::identity(&shared, &data).await?;
     tracing::info!(cluster = %identity.cluster, node = %identity.node, name = shared.settings.name, "starting");
-    let health = Health::new();
-    let node_port = Arc::new(NodePort::default());
-    node_port.set_identity(identity.cluster, identity.generation);
+    let text: MetricsText = Arc::new(move || metrics.render());
+    let stopping = run(&shared, &data, &identity, ports, text).await;
+    ready::remove(&data)?;
+    stopping?;
+    tracing::info!("ended");
+    Ok(())
+}
 
-    let (master, own_master, remote) = start_master(&shared, &data, &identity, ports.node_url.as_deref()).await?;
-    if let Some(own) = &own_master {
+/// A folder that cannot be made is a disk that has failed; the chunkserver says so, and goes on with the others.
+fn make_folder(disk: &Path) {
+    if let Err(error) = RealDisk.create_dir_all(disk) {
+        tracing::error!(%error, disk = %disk.display(), "cannot use a disk");
+    }
+}
+
+async fn run(
+    shared: &Shared,
+    data: &DataFolder,
+    identity: &Identity,
+    ports: Ports,
+    metrics: MetricsText,
+) -> anyhow::Result<()> {
+    let (health, mut serving) = (Health::new(), JoinSet::new());
+    let node_port = Arc::new(NodePort::new(identity.cluster, identity.generation));
+    let own = start_master(shared, data, identity).await?;
+    if let Some(own) = &own {
         let handler = Arc::new(MasterFrames(Arc::clone(own)));
         node_port.set_master(Role { handler, verifier: Arc::clone(own) as Arc<_> });
     }
-    let mut serving = tokio::task::JoinSet::new();
-    let chunk_routes = Arc::new(std::sync::OnceLock::new());
+    let chunk_routes = Arc::new(OnceLock::new());
     if let Some(listener) = ports.node {
-        let router = node_router(&shared, &node_port, health.clone(), Arc::clone(&chunk_routes));
-        serving.spawn(listener.serve(router, shutdown.clone(), GRACE));
+        let router = node_router(shared, &node_port, health.clone(), Arc::clone(&chunk_routes));
+        serving.spawn(listener.serve(router, shared.shutdown.clone(), GRACE));
     }
-    let caller = Caller::Node(identity.node);
-    let chunkserver = match shared.settings.roles.chunkserver {
-        true => Some(start_chunkserver(&shared, &identity, &master, ports.node_url.as_deref()).await?),
-        false => None,
+    if let Some(own) = &own {
+        cluster::make_if_new(shared, data, own).await?;
+    }
+    let remote = remote_masters(shared, data, identity)?;
+    let master: Arc<dyn Master> = match &own {
+        Some(own) => Arc::new(NearMaster::new(Arc::clone(own), Arc::clone(&remote))),
+        None => Arc::clone(&remote) as Arc<_>,
+    };
+    let started = start_chunkserver(shared, identity, &master);
+    let chunkserver = tokio::select! {
+        biased;
+        started = started => started?,
+        () = shared.shutdown.begun() => None,
     };
     if let Some(chunkserver) = &chunkserver {
         let _ = chunk_routes.set(chunkserver.router());
-        let handler = chunkserver.frame_handler();
-        node_port.set_chunkserver(Role { handler, verifier: chunkserver.verifier() });
+        node_port.set_chunkserver(Role { handler: chunkserver.frames(), verifier: chunkserver.verifier() });
     }
-    let mut ready = Ready { node: ports.node_url.clone(), ..Ready::default() };
     let mut client = None;
-    if let (Some(s3), Some(api)) = (ports.s3, ports.api) {
-        let local = chunkserver.as_ref().map(|chunkserver| LocalNode {
-            node: identity.node,
-            chunkserver: Arc::clone(chunkserver) as Arc<dyn ChunkService>,
-        });
-        let config = ClientConfig::new(Vec::<String>::new());
-        let transport = Arc::clone(&shared.transport);
-        let made = Client::embedded(Arc::clone(&master), remote, caller, local, transport, &config).await?;
+    let mut addresses = ready::Addresses { node: shared.node_url.clone(), ..ready::Addresses::default() };
+    if let (Some(s3), Some(api), false) = (ports.s3, ports.api, shared.shutdown.has_begun()) {
+        let made = embedded_client(shared, identity, master, remote, chunkserver.as_ref()).await?;
         let options = GatewayOptions {
-            base_domain: shared.settings.s3_domain.clone(),
+            base_domains: shared.settings.s3_domain.clone().into_iter().collect(),
             health: health.clone(),
             metrics: Some(metrics),
             ..GatewayOptions::default()
         };
         let gateway = Gateway::new(made.clone(), options);
-        (ready.s3, ready.api) = (Some(s3.base_url()?), Some(api.base_url()?));
-        serving.spawn(s3.serve(gateway.s3_router(), shutdown.clone(), GRACE));
-        serving.spawn(api.serve(gateway.native_router(), shutdown.clone(), GRACE));
+        (addresses.s3, addresses.api) = (Some(s3.base_url()?), Some(api.base_url()?));
+        serving.spawn(s3.serve(gateway.s3_router(), shared.shutdown.clone(), GRACE));
+        serving.spawn(api.serve(gateway.native_router(), shared.shutdown.clone(), GRACE));
         client = Some(made);
     }
     health.set_ready(true);
-    write_ready(&data, &ready)?;
-    tracing::info!(node = ?ready.node, s3 = ?ready.s3, api = ?ready.api, "ready");
+    if !shared.shutdown.has_begun() {
+        ready::write(data, &addresses)?;
+        tracing::info!(node = ?addresses.node, s3 = ?addresses.s3, api = ?addresses.api, "ready");
+    }
+    until_the_end(shared, chunkserver.as_ref()).await;
 
-    shutdown.begun().await;
     health.set_ready(false);
-    remove_ready(&data)?;
     while serving.join_next().await.is_some() {}
     if let Some(client) = client {
         client.close().await;
@@ -128,181 +151,123 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> anyhow::Res
     if let Some(chunkserver) = chunkserver {
         chunkserver.stop().await;
     }
-    if let Some(own) = own_master {
+    if let Some(own) = own {
         own.stop().await;
     }
-    tracing::info!("ended");
     Ok(())
 }
 
-async fn bind(settings: &Settings) -> anyhow::Result<Ports> {
-    let options = ListenOptions { tls: settings.tls.clone(), ..ListenOptions::default() };
-    let node = match settings.roles.master || settings.roles.chunkserver {
-        true => Some(Listener::bind(&settings.listen, options.clone()).await.context("--listen")?),
-        false => None,
+/// Waits for the signal to end, or for another process to take this node's place.
+async fn until_the_end(shared: &Shared, chunkserver: Option<&Chunkserver>) {
+    let fenced = async {
+        match chunkserver {
+            Some(chunkserver) => chunkserver.fenced().await,
+            None => std::future::pending().await,
+        }
     };
-    let node_url = match (&settings.advertise, &node) {
-        (Some(url), _) => Some(url.trim_end_matches('/').to_owned()),
-        (None, Some(node)) => Some(node.base_url()?),
-        (None, None) => None,
-    };
-    let (s3, api) = match settings.roles.gateway {
-        true => (
-            Some(Listener::bind(&settings.s3_listen, options.clone()).await.context("--s3-listen")?),
-            Some(Listener::bind(&settings.api_listen, options).await.context("--api-listen")?),
-        ),
-        false => (None, None),
-    };
-    Ok(Ports { node, node_url, s3, api })
+    tokio::select! {
+        biased;
+        () = shared.shutdown.begun() => {}
+        () = fenced => {
+            tracing::error!("another process runs as this node; this one ends");
+            shared.shutdown.begin();
+        }
+    }
 }
 
-/// The identity of a node that starts for the first time: from a cluster it joins, or of a new one.
-async fn first_start(shared: &Shared, data: &DataFolder, node_url: Option<&str>) -> anyhow::Result<Identity> {
-    let identity = match &shared.settings.join {
-        Some(join) => join::join(shared_join(shared, node_url)?, join).await?,
-        None if shared.settings.roles.master => new_cluster(shared, data)?,
-        None => anyhow::bail!(
-            "{} is empty and --join is not given. A chunkserver or a gateway joins a cluster: give --join URL of a master and \
-             --join-token FILE with a token from `cairn admin join-token create`",
-            shared.settings.data.display()
-        ),
-    };
-    data.store_identity(&RealDisk, &identity)?;
-    Ok(identity)
-}
-
-fn shared_join<'a>(shared: &'a Shared, node_url: Option<&'a str>) -> anyhow::Result<join::Candidate<'a>> {
-    Ok(join::Candidate {
-        settings: &shared.settings,
-        weight: if shared.settings.roles.chunkserver { shared.settings.weight()? } else { 0 },
-        address: node_url.unwrap_or_default(),
-        transport: &shared.transport,
-        clock: &shared.clock,
-        random: &shared.random,
-    })
-}
-
-/// Keys and identity of a new cluster. The state itself is made when the master has started.
-fn new_cluster(shared: &Shared, data: &DataFolder) -> anyhow::Result<Identity> {
-    let key = Secret::random(shared.random.as_ref());
-    RealDisk.replace(&data.file("cluster.key"), hex::encode(key.expose()).as_bytes()).context("cannot write cluster.key")?;
-    let mut id = [0; 16];
-    shared.random.fill(&mut id);
-    let generation = Generation(1);
-    let node = NodeId(1);
-    let key = ClusterKey::new(key).node_key(generation, node);
-    Ok(Identity { cluster: cairn_common::ids::ClusterId(id), generation, node, key })
-}
-
-fn read_cluster_key(data: &DataFolder) -> anyhow::Result<ClusterKey> {
-    let path = data.file("cluster.key");
-    let help = || format!("{}: the cluster key of this master; restore it from a copy", path.display());
-    let text = RealDisk.read(&path).with_context(help)?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text.trim_ascii(), &mut key).with_context(help)?;
-    Ok(ClusterKey::new(Secret::new(key)))
-}
-
-type Masters = (Arc<dyn Master>, Option<Arc<MasterServer>>, Option<Arc<RemoteMaster>>);
-
-/// The way to the masters: the one in this process, or those elsewhere.
 async fn start_master(
     shared: &Shared,
     data: &DataFolder,
     identity: &Identity,
-    node_url: Option<&str>,
-) -> anyhow::Result<Masters> {
-    let is_master = shared.settings.roles.master && shared.settings.join.is_none();
-    if !is_master {
-        let join = shared.settings.join.as_ref().context("--join URL of a master is needed")?;
-        let credential = Credential { identity: Proof::Node(identity.node), secret: identity.key.handshake() };
-        let remote = Arc::new(RemoteMaster::new(
-            join.masters.clone(),
-            Arc::clone(&shared.transport),
-            Arc::clone(&shared.clock),
-            Arc::clone(&shared.random),
-            credential,
-            Some(identity.cluster),
-        ));
-        return Ok((Arc::clone(&remote) as Arc<dyn Master>, None, Some(remote)));
+) -> anyhow::Result<Option<Arc<MasterServer>>> {
+    if !shared.settings.roles.master {
+        return Ok(None);
     }
     let config = MasterConfig {
         folder: data.file("master"),
         node: identity.node,
         cluster: identity.cluster,
         generation: identity.generation,
-        cluster_key: read_cluster_key(data)?,
+        cluster_key: cluster::read_key(data)?,
+        joined: cluster::joined(data)?,
     };
-    let own = MasterServer::start(config, Arc::clone(&shared.clock), Arc::clone(&shared.random)).await?;
-    if own.is_new().await? {
-        bootstrap(shared, data, &own, node_url).await?;
-    }
-    Ok((Arc::clone(&own) as Arc<dyn Master>, Some(own), None))
+    let seams = MasterSeams {
+        clock: Arc::clone(&shared.clock),
+        random: Arc::clone(&shared.random),
+        disk: Arc::new(RealDisk),
+        transport: Arc::clone(&shared.transport),
+    };
+    Ok(Some(MasterServer::start(config, seams).await?))
 }
 
-/// Makes the state of a new cluster, and the first access key. A crash in between is made up for at the next start: the key is
-/// written before the state that knows it.
-async fn bootstrap(
-    shared: &Shared,
-    data: &DataFolder,
-    own: &MasterServer,
-    node_url: Option<&str>,
-) -> anyhow::Result<()> {
-    let (access, secret) = own.new_key_pair();
-    let path = data.file("admin.key");
-    RealDisk.replace(&path, format!("{access}\n{secret}\n").as_bytes()).context("cannot write admin.key")?;
-    own.bootstrap(Bootstrap {
-        replicas: shared.settings.replicas,
-        name: shared.settings.name.clone(),
-        zone: shared.settings.zone.clone(),
-        weight: if shared.settings.roles.chunkserver { shared.settings.weight()? } else { 0 },
-        address: node_url.unwrap_or_default().to_owned(),
-        roles: shared.settings.roles,
-        admin: (access, secret),
-    })
-    .await?;
-    tracing::info!(key = %path.display(), "a new cluster; its first access key is in this file");
-    Ok(())
+/// The other masters: those that were given, and those that were there when this node joined. More are learnt.
+fn remote_masters(shared: &Shared, data: &DataFolder, identity: &Identity) -> anyhow::Result<Arc<RemoteMaster>> {
+    let mut addresses = shared.settings.join.as_ref().map(|join| join.masters.clone()).unwrap_or_default();
+    if let Some(joined) = cluster::joined(data)? {
+        addresses.extend(joined.nodes.into_values().filter(|node| node.roles.master).map(|node| node.address));
+    }
+    let credential = Credential { identity: Proof::Node(identity.node), secret: identity.key.handshake() };
+    Ok(Arc::new(RemoteMaster::new(
+        addresses,
+        Arc::clone(&shared.transport),
+        Arc::clone(&shared.clock),
+        Arc::clone(&shared.random),
+        credential,
+        Some(identity.cluster),
+    )))
 }
 
 async fn start_chunkserver(
     shared: &Shared,
     identity: &Identity,
     master: &Arc<dyn Master>,
-    node_url: Option<&str>,
-) -> anyhow::Result<Arc<Chunkserver>> {
+) -> anyhow::Result<Option<Chunkserver>> {
     let settings = &shared.settings;
+    if !settings.roles.chunkserver {
+        return Ok(None);
+    }
     let who = cairn_chunkserver::Identity {
         cluster: identity.cluster,
         generation: identity.generation,
         node: identity.node,
-        node_key: identity.key.clone(),
-        key: KeyId(identity.generation.0),
+        key: identity.key.clone(),
+        key_id: KeyId(identity.generation.0),
     };
+    let disk = |path: &std::path::PathBuf| DiskConfig { path: path.clone(), capacity_bytes: settings.disk_capacity };
     let config = cairn_chunkserver::Config {
-        disks: settings.disks.clone(),
-        capacity_bytes: settings.disk_capacity,
-        address: node_url.unwrap_or_default().to_owned(),
-        weight: settings.weight()?,
+        disks: settings.disks.iter().map(disk).collect(),
+        address: shared.node_url.clone().unwrap_or_default(),
         zone: settings.zone.clone(),
-        ..cairn_chunkserver::Config::default()
+        weight: settings.weight()?,
+        pack_bytes: None,
+        index_lag_bytes: None,
     };
-    let seams = cairn_chunkserver::Seams::real(Arc::clone(&shared.clock), Arc::clone(&shared.random));
-    // Another process may still be the node (a restart that overlaps), or the masters may be starting as well.
-    loop {
-        match Chunkserver::start(who.clone(), config.clone(), seams.clone(), Arc::clone(master)).await {
-            Ok(chunkserver) => return Ok(chunkserver),
-            Err(error) if error.kind().is_retryable() => {
-                tracing::warn!(%error, "the chunkserver cannot start yet");
-                tokio::select! {
-                    biased;
-                    () = shared.shutdown.begun() => return Err(error.into()),
-                    () = shared.clock.sleep(Duration::from_millis(500)) => {}
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let seams = cairn_chunkserver::Seams {
+        clock: Arc::clone(&shared.clock),
+        random: Arc::clone(&shared.random),
+        disk: Arc::new(RealDisk),
+        indexes: Arc::new(RocksIndexes::with_memory(INDEX_CACHE_BYTES, INDEX_BUFFER_BYTES)),
+        reading: Pool::new(DISK_READERS),
+        computing: Pool::for_computing(),
+    };
+    Ok(Some(Chunkserver::start(who, config, seams, Arc::clone(master)).await?))
+}
+
+/// The client that the gateway is, with everything in this process reached through memory.
+async fn embedded_client(
+    shared: &Shared,
+    identity: &Identity,
+    master: Arc<dyn Master>,
+    remote: Arc<RemoteMaster>,
+    chunkserver: Option<&Chunkserver>,
+) -> anyhow::Result<Client> {
+    let local = chunkserver.map(|chunkserver| LocalNode {
+        node: identity.node,
+        chunkserver: Arc::clone(chunkserver.service()) as Arc<dyn ChunkService>,
+    });
+    let config = ClientConfig::new(Vec::<String>::new());
+    let (caller, transport) = (Caller::Node(identity.node), Arc::clone(&shared.transport));
+    Ok(Client::embedded(master, Some(remote), caller, local, transport, &config).await?)
 }
 
 /// Frames, health, and chunk bodies once the chunkserver has started.
@@ -310,8 +275,11 @@ fn node_router(
     shared: &Shared,
     node_port: &Arc<NodePort>,
     health: Health,
-    chunk_routes: Arc<std::sync::OnceLock<axum::Router>>,
+    chunk_routes: Arc<OnceLock<axum::Router>>,
 ) -> axum::Router {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse as _;
+    use tower::ServiceExt as _;
     let service = FrameService {
         handler: Arc::clone(node_port) as Arc<_>,
         verifier: Arc::clone(node_port) as Arc<_>,
@@ -321,43 +289,11 @@ fn node_router(
     let chunks = move |request: axum::extract::Request| {
         let routes = chunk_routes.get().cloned();
         async move {
-            use axum::response::IntoResponse as _;
-            use tower::ServiceExt as _;
             match routes {
                 Some(routes) => routes.oneshot(request).await.unwrap_or_else(|never| match never {}),
-                None => axum::http::StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             }
         }
     };
     frames_route(service).merge(health_routes(health)).fallback(chunks)
-}
-
-/// What `DIR/ready` says.
-#[derive(Default, serde::Serialize)]
-struct Ready {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    s3: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<String>,
-}
-
-fn write_ready(data: &DataFolder, ready: &Ready) -> anyhow::Result<()> {
-    #[derive(serde::Serialize)]
-    struct File<'a> {
-        pid: u32,
-        #[serde(flatten)]
-        ready: &'a Ready,
-    }
-    let file = File { pid: std::process::id(), ready };
-    RealDisk.replace(&data.file("ready"), &serde_json::to_vec(&file)?).context("cannot write the file `ready`")
-}
-
-fn remove_ready(data: &DataFolder) -> anyhow::Result<()> {
-    let path = data.file("ready");
-    if RealDisk.exists(&path)? {
-        RealDisk.remove(&path).context("cannot remove the file `ready`")?;
-    }
-    Ok(())
 }

@@ -7,12 +7,12 @@ use super::StateMachine;
 use super::applier::{Applier, Progress, Work};
 use super::batch::encode_command;
 use super::core::{Change, Core, CoreConfig, Effects, Proposal};
-use super::log::{LogError, LogStore};
+use super::log::{LogError, LogStore, SnapshotSource};
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::PROPOSALS_QUEUED_MAX;
 use cairn_common::seam::{Clock, seeded_bug, spawn_thread};
 use cairn_common::wire::command::{Envelope, Outcome};
-use raft::eraftpb::{ConfChangeV2, Message};
+use raft::eraftpb::{ConfChangeV2, ConfState, Message};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -57,6 +57,8 @@ pub struct GroupConfig {
     pub run: u64,
     /// Takes messages to other members.
     pub outbox: Outbox,
+    /// Gives snapshots to members that have missed too much.
+    pub snapshots: Option<Arc<dyn SnapshotSource>>,
     /// Told why the group has stopped by itself. The process should end: its log or its state is in doubt.
     pub fatal: Box<dyn Fn(String) + Send>,
 }
@@ -90,6 +92,7 @@ enum Input {
     Change(Box<Change>),
     TransferLeader(NodeId),
     Unreachable(NodeId),
+    SnapshotEnded(NodeId, bool),
     Flush(oneshot::Sender<Result<u64, String>>),
     /// The applier has news.
     Wake,
@@ -100,6 +103,7 @@ enum Input {
 #[derive(Default)]
 struct Shared {
     status: Mutex<GroupStatus>,
+    members: Mutex<(ConfState, Vec<NodeId>)>,
     progress: Mutex<VecDeque<Progress>>,
     commands: AtomicU64,
 }
@@ -132,8 +136,9 @@ impl Group {
         log: L,
         clock: Arc<dyn Clock>,
     ) -> Result<Group, LogError> {
-        let GroupConfig { node, run, outbox, fatal } = config;
-        let core = Core::open(CoreConfig { node, conf: machine.conf(), applied: machine.applied(), run }, log)?;
+        let GroupConfig { node, run, outbox, snapshots, fatal } = config;
+        let (conf, applied) = (machine.conf(), machine.applied());
+        let core = Core::open(CoreConfig { node, conf, applied, run, snapshots }, log)?;
         let shared = Arc::new(Shared::default());
         let (inputs, received) = sync_channel(PROPOSALS_QUEUED_MAX);
         let (work, to_apply) = sync_channel(APPLY_QUEUE);
@@ -204,6 +209,16 @@ impl Group {
         let _ = self.send(Input::Unreachable(node));
     }
 
+    /// Tells what became of a snapshot that a member was to fetch.
+    pub fn snapshot_ended(&self, node: NodeId, fetched: bool) {
+        let _ = self.send(Input::SnapshotEnded(node, fetched));
+    }
+
+    /// Members of the group as applied here, and those without a vote that have caught up, if this member leads.
+    pub fn members(&self) -> (ConfState, Vec<NodeId>) {
+        self.shared.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Makes the state durable without the log; the index up to which it is.
     pub async fn flush(&self) -> Result<u64, GroupError> {
         let (waiter, flushed) = oneshot::channel();
@@ -251,6 +266,12 @@ impl Effects for Running {
     fn work(&mut self, work: Work) -> Result<(), String> {
         self.work.send(work).map_err(|_| "the applier has stopped".to_owned())
     }
+
+    fn install(&mut self, index: u64, term: u64) -> Result<Stamp, String> {
+        let (done, installed) = oneshot::channel();
+        self.work(Work::Install { index, term, done })?;
+        installed.blocking_recv().map_err(|_| "the applier has stopped".to_owned())?
+    }
 }
 
 struct Driver<L: LogStore> {
@@ -293,6 +314,8 @@ impl<L: LogStore> Driver<L> {
             if self.clock.monotonic() >= next_tick {
                 next_tick = self.clock.monotonic() + TICK;
                 self.core.tick();
+                let members = (self.core.conf(), self.core.caught_up());
+                *self.shared.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
             }
         }
     }
@@ -305,6 +328,7 @@ impl<L: LogStore> Driver<L> {
             Input::Change(change) => self.core.change(*change),
             Input::TransferLeader(to) => self.core.transfer_leader(to),
             Input::Unreachable(node) => self.core.unreachable(node),
+            Input::SnapshotEnded(node, fetched) => self.core.snapshot_ended(node, fetched),
             Input::Flush(waiter) => self.effects.work(Work::Flush(waiter))?,
             Input::Wake | Input::Stop => {}
         }

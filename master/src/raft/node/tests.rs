@@ -67,6 +67,10 @@ impl StateMachine for Recorder {
         Ok(())
     }
 
+    fn install(&mut self, _: u64, _: u64) -> Result<(), ApplyError> {
+        Err(ApplyError("these never miss so much".to_owned()))
+    }
+
     fn flush(&mut self) -> Result<u64, ApplyError> {
         let mut state = self.state.lock().unwrap();
         let copy = Recorded { flushed: None, ..state.clone() };
@@ -81,7 +85,13 @@ fn command(ttl_ms: u64) -> Envelope {
 }
 
 fn config(node: u32, run: u64) -> GroupConfig {
-    GroupConfig { node: NodeId(node), run, outbox: Box::new(|_| ()), fatal: Box::new(|reason| panic!("{reason}")) }
+    GroupConfig {
+        node: NodeId(node),
+        run,
+        outbox: Box::new(|_| ()),
+        snapshots: None,
+        fatal: Box::new(|reason| panic!("{reason}")),
+    }
 }
 
 fn alone(recorder: &Recorder, log: &MemoryLog, run: u64) -> Group {

@@ -1,0 +1,79 @@
+//! Connections to the clusters that one command talks to, made when first needed.
+
+use crate::address::Remote;
+use crate::failure::{Exit, Failure};
+use crate::profile::{ConfigFile, ConnectionArgs, Settings};
+use cairn_client::{Client, ClientConfig};
+use cairn_common::seam::TlsTrust;
+use std::collections::BTreeMap;
+use tokio::sync::Mutex;
+
+/// Clients by profile; `None` is the current one.
+pub(crate) struct Clients {
+    flags: ConnectionArgs,
+    connected: Mutex<BTreeMap<Option<String>, Client>>,
+}
+
+impl Clients {
+    /// Nothing is connected yet.
+    pub(crate) fn new(flags: ConnectionArgs) -> Clients {
+        Clients { flags, connected: Mutex::default() }
+    }
+
+    /// The client for an address.
+    pub(crate) async fn of(&self, remote: &Remote) -> Result<Client, Failure> {
+        self.get(remote.profile.as_deref()).await
+    }
+
+    /// The client of the current profile.
+    pub(crate) async fn current(&self) -> Result<Client, Failure> {
+        self.get(None).await
+    }
+
+    async fn get(&self, profile: Option<&str>) -> Result<Client, Failure> {
+        let profile = profile.map(str::to_owned);
+        let mut connected = self.connected.lock().await;
+        if let Some(client) = connected.get(&profile) {
+            return Ok(client.clone());
+        }
+        let client = connect(&self.settings(profile.as_deref())?).await?;
+        connected.insert(profile, client.clone());
+        Ok(client)
+    }
+
+    /// Lets copies beyond the write quorum finish, and ends the sessions.
+    pub(crate) async fn close(&self) {
+        for client in self.connected.lock().await.values() {
+            client.close().await;
+        }
+    }
+
+    fn settings(&self, profile: Option<&str>) -> Result<Settings, Failure> {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let file = match ConfigFile::path(env) {
+            Some(path) => ConfigFile::read(&path)?,
+            None => ConfigFile::default(),
+        };
+        match profile {
+            Some(name) => file.named(name),
+            None => file.current(&self.flags, env),
+        }
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<Client, Failure> {
+    if settings.masters.is_empty() {
+        let (exit, message) = match settings.endpoint {
+            Some(_) => (Exit::Unsupported, "only an endpoint is given, and the CLI cannot go through one yet"),
+            None => (Exit::Usage, "it is not said where the cluster is"),
+        };
+        let advice = "set CAIRN_MASTERS (http://HOST:PORT of any master), use --masters, or write a profile";
+        return Err(Failure::new(exit, message).advise(advice));
+    }
+    let mut config = ClientConfig::new(settings.masters.iter().map(|url| url.trim_end_matches('/')));
+    config.access_key = settings.credential.load()?;
+    if let Some(path) = &settings.ca_file {
+        config.tls = TlsTrust::File(path.clone());
+    }
+    Ok(Client::connect(config).await?)
+}

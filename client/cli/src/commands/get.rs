@@ -1,0 +1,168 @@
+//! `get`: files from a bucket, streamed straight from the chunkservers and verified; each appears whole or not at all.
+
+use super::cat::to_stdout;
+use super::records::ActionRecord;
+use super::stat::{current, folder_hint};
+use super::tree::{self, SourceFile};
+use crate::address::{Address, Remote};
+use crate::args::DryRun;
+use crate::failure::{Exit, Failure};
+use crate::filter::{Filter, FilterArgs};
+use crate::local::{make_folders, prepare, write_file};
+use crate::names::{BadName, LocalPlace, LocalPlaces};
+use crate::run::Session;
+use crate::transfer::{Did, Tally, each};
+use crate::units::{MTIME, mtime_of};
+use cairn_client::{Client, GetOptions};
+use clap::Args;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Arguments of `get`.
+#[derive(Args, Debug)]
+#[command(override_usage = "cairn get [OPTIONS] SOURCE… [DESTINATION]")]
+pub(crate) struct GetArgs {
+    /// Files, and then where they go: a path, or - for standard output; a single file goes into . without one
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<OsString>,
+    /// Folders with everything below them
+    #[arg(short, long)]
+    recursive: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) dry: DryRun,
+}
+
+impl GetArgs {
+    /// Whether the file goes to standard output.
+    pub(crate) fn to_stdout(&self) -> bool {
+        self.paths.len() > 1 && self.paths.last().is_some_and(|path| path == "-")
+    }
+}
+
+/// One file on its way.
+struct Item {
+    client: Client,
+    from: Remote,
+    place: LocalPlace,
+}
+
+/// Runs `get`.
+pub(crate) async fn run(session: &Session, mut args: GetArgs) -> Result<Tally, Failure> {
+    let last = if args.paths.len() > 1 { args.paths.pop() } else { None };
+    let target = last.unwrap_or_else(|| "./".into());
+    let into = target.as_bytes().ends_with(b"/");
+    let target = match Address::parse(&target)? {
+        Address::Local(path) => path,
+        Address::Standard => return standard(session, args).await,
+        Address::Remote(remote) => {
+            let failure = Failure::new(Exit::Usage, "a local path is wanted as destination").at(remote);
+            return Err(failure.advise("cairn cp copies within Cairn"));
+        }
+    };
+    if args.paths.len() > 1 && !into {
+        let failure = Failure::new(Exit::Usage, "several sources need a destination to go into").at(target.display());
+        return Err(failure.advise(format!("end it with a slash: {}/", target.display())));
+    }
+    session.out.start_progress();
+    let filter = args.filter.build()?;
+    let mut tally = Tally::default();
+    for source in &args.paths {
+        let items = sources(session, source, args.recursive, &filter, (&target, into)).await;
+        let items = items.unwrap_or_else(|failure| stream::iter([Err(failure)]).boxed());
+        let dry_run = args.dry.dry_run;
+        tally.add(each(session, items, |item| one(session, item, dry_run)).await?);
+    }
+    Ok(tally)
+}
+
+fn remote(source: &OsString) -> Result<Remote, Failure> {
+    Address::parse(source)?.into_remote("write what to fetch as cairn://bucket/key; cairn put stores local files")
+}
+
+async fn standard(session: &Session, args: GetArgs) -> Result<Tally, Failure> {
+    let [source] = &args.paths[..] else {
+        return Err(
+            Failure::new(Exit::Usage, "only one file can go to standard output").advise("cairn cat takes several")
+        );
+    };
+    let from = remote(source)?;
+    let client = session.clients.of(&from).await?;
+    let fetched = async {
+        match args.dry.dry_run {
+            true => Ok(current(&client, &from.file()?).await?.length),
+            false => to_stdout(&client, &from.file()?).await,
+        }
+    };
+    let bytes = fetched.await.map_err(|failure| folder_hint(failure, &from))?;
+    session.out.action(&ActionRecord::from("get", &from, "-", Some(bytes), args.dry.dry_run), args.dry.dry_run)?;
+    Ok(Tally::one(bytes))
+}
+
+/// The files of one source, with their places.
+async fn sources(
+    session: &Session,
+    source: &OsString,
+    recursive: bool,
+    filter: &Filter,
+    (target, into): (&Path, bool),
+) -> Result<BoxStream<'static, Result<Item, Failure>>, Failure> {
+    let from = remote(source)?;
+    let client = session.clients.of(&from).await?;
+    let places = LocalPlaces::new(&from, target, into, target.is_dir());
+    let files = tree::files(client.clone(), from.clone(), recursive, filter.clone());
+    let bar = session.out.bar().clone();
+    let item = move |file: SourceFile| {
+        bar.inc_length(file.length.unwrap_or(0));
+        let place = match file.name.is_empty() && !(recursive && from.slash) {
+            true => places.own(),
+            false => places.below(&file.name, file.length == Some(0)),
+        };
+        let from = from.with_key(file.path.key.as_str());
+        let place = place.map_err(|error| bad_name(&from, error))?;
+        Ok(Item { client: client.clone(), from, place })
+    };
+    Ok(files.map(move |file| item(file?)).boxed())
+}
+
+fn bad_name(from: &Remote, reason: BadName) -> Failure {
+    let failure = Failure::new(Exit::Unsupported, format!("the key cannot be a local path: {reason}")).at(from);
+    failure.advise("fetch it alone and give it a name: cairn get ADDRESS NAME")
+}
+
+async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failure> {
+    let Item { client, from, place: LocalPlace { root, relative, is_folder } } = item;
+    let shown = root.join(&relative);
+    if is_folder {
+        if !dry_run {
+            session.pool.run(move || make_folders(&root, &relative)).await?;
+        }
+        session.out.action(&ActionRecord::from("get", &from, shown.display(), Some(0), dry_run), dry_run)?;
+        return Ok(Did::Done(0));
+    }
+    let path = from.file()?;
+    let told = |failure: Failure| folder_hint(failure, &from);
+    if dry_run {
+        let length = current(&client, &path).await.map_err(told)?.length;
+        session.out.action(&ActionRecord::from("get", &from, shown.display(), Some(length), true), true)?;
+        return Ok(Did::Done(length));
+    }
+    let opened = client.get(&path, GetOptions::default()).await.and_then(|outcome| outcome.into_file());
+    let file = opened.map_err(|error| told(error.into()))?;
+    let info = file.info().clone();
+    let target = session.pool.run(move || prepare(&root, &relative)).await?;
+    let modified = info.attributes.user.get(MTIME).and_then(|text| mtime_of(text));
+    let bar = session.out.bar();
+    let body = file.map(|piece| {
+        let piece = piece.map_err(|error| Failure::from(error).at(&from))?;
+        bar.inc(piece.len() as u64);
+        Ok(piece)
+    });
+    let bytes = write_file(&session.pool, &target, body, modified).await?;
+    let record = ActionRecord::from("get", &from, target.display(), Some(bytes), false);
+    session.out.action(&record.version(&info), false)?;
+    Ok(Did::Done(bytes))
+}

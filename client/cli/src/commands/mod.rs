@@ -1,0 +1,43 @@
+//! The verbs, a file each.
+
+pub(crate) mod admin;
+pub(crate) mod cat;
+pub(crate) mod cp;
+pub(crate) mod du;
+pub(crate) mod get;
+pub(crate) mod locate;
+pub(crate) mod ls;
+pub(crate) mod mb;
+pub(crate) mod mv;
+pub(crate) mod put;
+pub(crate) mod rb;
+mod records;
+pub(crate) mod rm;
+pub(crate) mod stat;
+mod tree;
+mod version;
+
+use crate::args::Verb;
+use crate::failure::Failure;
+use crate::run::Session;
+use crate::transfer::Tally;
+
+/// Runs a verb.
+pub(crate) async fn execute(session: &Session, verb: Verb) -> Result<Tally, Failure> {
+    match verb {
+        Verb::Mb(args) => mb::run(session, args).await,
+        Verb::Rb(args) => rb::run(session, args).await,
+        Verb::Ls(args) => ls::run(session, args).await,
+        Verb::Stat(args) => stat::run(session, args).await,
+        Verb::Put(args) => put::run(session, args).await,
+        Verb::Get(args) => get::run(session, args).await,
+        Verb::Cat(args) => cat::run(session, args).await,
+        Verb::Cp(args) => cp::run(session, args).await,
+        Verb::Mv(args) => mv::run(session, args).await,
+        Verb::Rm(args) => rm::run(session, args).await,
+        Verb::Du(args) => du::run(session, args).await,
+        Verb::Where(args) => locate::run(session, args).await,
+        Verb::Admin(verb) => admin::run(session, verb).await,
+        Verb::Version => version::run(session),
+    }
+}

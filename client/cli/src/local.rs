@@ -1,0 +1,211 @@
+//! Writing downloads: whole files under their final names, or nothing; and never outside the folder that was named.
+
+use crate::failure::{Exit, Failure};
+use bytes::Bytes;
+use cairn_common::seam::{OsRandom, Pool, Random as _};
+use futures::{Stream, StreamExt as _};
+use std::fs::{File, FileTimes, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+
+/// Pieces between the network and the disk.
+const PIECES_WAITING: usize = 4;
+
+/// A file that is being written beside its final place; gone if it is dropped before [`Partial::finish`].
+struct Partial {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    finished: bool,
+}
+
+impl Partial {
+    fn create(target: &Path) -> io::Result<Partial> {
+        // The name is not made from the target's, which may be as long as a name can be.
+        let temporary = folder_of(target).join(format!(".{:016x}.cairn-part", OsRandom.number()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        Ok(Partial { file, temporary, target: target.to_owned(), finished: false })
+    }
+
+    /// `Ok`: the whole file is durable under its name, with the modification time that is asked for.
+    fn finish(mut self, modified: Option<SystemTime>) -> io::Result<()> {
+        if let Some(modified) = modified {
+            self.file.set_times(FileTimes::new().set_modified(modified))?;
+        }
+        self.file.sync_all()?;
+        std::fs::rename(&self.temporary, &self.target)?;
+        self.finished = true;
+        File::open(folder_of(&self.target))?.sync_all()
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Nothing better can be done; the name says what it is.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+enum Message {
+    Piece(Bytes),
+    End,
+}
+
+/// Writes `body` to `target`. `Ok`: durable under that name, bytes written. `Err`, and dropping the future: the name is as it
+/// was before. Holds a few pieces at most.
+pub(crate) async fn write_file(
+    pool: &Pool,
+    target: &Path,
+    mut body: impl Stream<Item = Result<Bytes, Failure>> + Unpin,
+    modified: Option<SystemTime>,
+) -> Result<u64, Failure> {
+    let (sender, mut receiver) = mpsc::channel(PIECES_WAITING);
+    let path = target.to_owned();
+    let writing = pool.run(move || -> io::Result<()> {
+        let mut partial = Partial::create(&path)?;
+        loop {
+            match receiver.blocking_recv() {
+                Some(Message::Piece(piece)) => partial.file.write_all(&piece)?,
+                Some(Message::End) => return partial.finish(modified),
+                None => return Ok(()),
+            }
+        }
+    });
+    let feeding = async move {
+        let mut bytes = 0;
+        while let Some(piece) = body.next().await {
+            let piece = piece?;
+            bytes += piece.len() as u64;
+            if sender.send(Message::Piece(piece)).await.is_err() {
+                // The disk said no; its error is the one to tell.
+                return Ok(bytes);
+            }
+        }
+        let _ = sender.send(Message::End).await;
+        Ok(bytes)
+    };
+    let (written, fed) = tokio::join!(writing, feeding);
+    written.map_err(|error| Failure::local(target, "write the file", &error))?;
+    fed
+}
+
+/// Makes the folders of `relative` below `root`, following no symbolic link below it, and returns the path of the file.
+pub(crate) fn prepare(root: &Path, relative: &Path) -> Result<PathBuf, Failure> {
+    make_folders(root, relative.parent().unwrap_or(Path::new("")))?;
+    Ok(root.join(relative))
+}
+
+/// Makes `root` and the folders of `relative` below it, following no symbolic link below it.
+pub(crate) fn make_folders(root: &Path, relative: &Path) -> Result<(), Failure> {
+    if !root.as_os_str().is_empty() {
+        make_folder(root, true)?;
+    }
+    let mut at = root.to_owned();
+    for component in relative.components() {
+        at.push(component);
+        make_folder(&at, false)?;
+    }
+    Ok(())
+}
+
+fn make_folder(path: &Path, is_root: bool) -> Result<(), Failure> {
+    let made = if is_root { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
+    match made {
+        Ok(()) if is_root => return Ok(()),
+        Ok(()) => {
+            // Its name must last as long as what is fsynced inside it.
+            let synced = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+            return synced.map_err(|error| Failure::local(path, "make the folder", &error));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Failure::local(path, "make the folder", &error)),
+    }
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| Failure::local(path, "look at it", &error))?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    let what = if metadata.is_symlink() { "a symbolic link, which is not followed" } else { "not a folder" };
+    Err(Failure::new(Exit::Conflict, format!("it is {what}")).at(path.display()).advise("move it out of the way"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use std::time::Duration;
+
+    fn pieces(list: &[Result<&'static str, ()>]) -> impl Stream<Item = Result<Bytes, Failure>> + Unpin + use<> {
+        let list: Vec<_> = list.iter().map(|piece| piece.map(|text| Bytes::from_static(text.as_bytes()))).collect();
+        stream::iter(list).map(|piece| piece.map_err(|()| Failure::new(Exit::Corrupt, "damaged")))
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_appears_under_its_name_with_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x".repeat(255));
+        let modified = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5);
+        let written = write_file(&Pool::new(1), &target, pieces(&[Ok("ab"), Ok("c")]), Some(modified)).await;
+        assert_eq!(written, Ok(3));
+        assert_eq!(std::fs::read(&target).unwrap(), b"abc");
+        assert_eq!(std::fs::metadata(&target).unwrap().modified().unwrap(), modified);
+        assert_eq!(write_file(&Pool::new(1), &target, pieces(&[]), None).await, Ok(0));
+        assert_eq!(names(folder.path()), ["x".repeat(255)]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("f");
+        std::fs::write(&target, "old").unwrap();
+        let failed = write_file(&Pool::new(1), &target, pieces(&[Ok("new"), Err(())]), None).await;
+        assert_eq!(failed.unwrap_err().exit, Exit::Corrupt);
+        assert_eq!(std::fs::read(&target).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["f"]);
+    }
+
+    #[tokio::test]
+    async fn a_download_that_is_dropped_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pool, target) = (Pool::new(1), folder.path().join("f"));
+        let stuck = pieces(&[Ok("half")]).chain(stream::pending());
+        let writing = Box::pin(write_file(&pool, &target, stuck, None));
+        let written = tokio::select! {
+            biased;
+            written = writing => Some(written),
+            () = async { while names(folder.path()).is_empty() { tokio::task::yield_now().await } } => None,
+        };
+        assert_eq!(written, None);
+        // The pool has one thread: this runs after the writer has ended.
+        pool.run(|| ()).await;
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_below_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+        assert_eq!(prepare(&root, Path::new("link/f")).unwrap_err().exit, Exit::Conflict);
+        assert_eq!(prepare(&root, Path::new("a/b/f")).unwrap(), root.join("a/b/f"));
+        assert!(root.join("a/b").is_dir() && names(&outside).is_empty());
+        std::fs::write(root.join("plain"), "").unwrap();
+        assert_eq!(prepare(&root, Path::new("plain/f")).unwrap_err().exit, Exit::Conflict);
+    }
+}

@@ -1,0 +1,212 @@
+//! Faults of disks: power cuts on real file systems, disks that run dry, and rot in packs.
+//!
+//! There is no device-mapper here. A power cut is `EXT4_IOC_SHUTDOWN` without flushing the log on a loop-mounted image:
+//! everything that was not synced is gone after the next mount, everything that was is there. Loop devices need root; a suite
+//! that cannot have them fails and says so.
+
+#![allow(unsafe_code)]
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `_IOR('X', 125, __u32)` of Linux's ext4.
+const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = 0x8004_587d;
+/// Shut down without flushing the log: what is in memory only is lost.
+const NO_LOG_FLUSH: u32 = 2;
+
+/// An ext4 file system in a file.
+#[derive(Debug)]
+pub struct LoopDisk {
+    image: PathBuf,
+    at: PathBuf,
+    mounted: bool,
+}
+
+fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("running {program}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {arguments:?}: {} {}", output.status, told.trim());
+    Ok(())
+}
+
+/// Whether this machine can have loop disks; an error that says what is missing if not.
+pub fn loop_disks_work() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "power cuts need root, for loop devices");
+    ensure!(Path::new("/dev/loop-control").exists(), "power cuts need /dev/loop-control");
+    Ok(())
+}
+
+impl LoopDisk {
+    /// Makes a file system of `bytes` in `image` and mounts it at `at`, which is made if it is not there.
+    pub fn make(image: PathBuf, at: PathBuf, bytes: u64) -> Result<LoopDisk> {
+        loop_disks_work()?;
+        File::create(&image)?.set_len(bytes)?;
+        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_os_str()])?;
+        let mut disk = LoopDisk { image, at, mounted: false };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Mounts it.
+    pub fn mount(&mut self) -> Result<()> {
+        std::fs::create_dir_all(&self.at)?;
+        run("mount", &["-o".as_ref(), "loop".as_ref(), self.image.as_os_str(), self.at.as_os_str()])?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// Takes it off. No process may have a file open in it.
+    pub fn unmount(&mut self) -> Result<()> {
+        run("umount", &[self.at.as_os_str()])?;
+        self.mounted = false;
+        Ok(())
+    }
+
+    /// Cuts its power: nothing that was not synced survives the next mount.
+    pub fn cut_power(&self) -> Result<()> {
+        let root = File::open(&self.at)?;
+        // SAFETY: EXT4_IOC_SHUTDOWN reads one u32, which `Setter` passes by a pointer that is valid during the call.
+        let result =
+            unsafe { rustix::ioctl::ioctl(&root, rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH)) };
+        result.with_context(|| format!("cutting the power of {}", self.at.display()))
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if self.mounted {
+            // Lazily: a failing test may have left processes that use it.
+            let _ = run("umount", &["-l".as_ref(), self.at.as_os_str()]);
+        }
+        let _ = std::fs::remove_file(&self.image);
+    }
+}
+
+/// A small memory file system, to be the store of a disk image that runs dry.
+#[derive(Debug)]
+pub struct SmallMemory {
+    at: PathBuf,
+}
+
+impl SmallMemory {
+    /// Mounts one of `mib` MiB.
+    pub fn make(at: PathBuf, mib: u32) -> Result<SmallMemory> {
+        loop_disks_work()?;
+        std::fs::create_dir_all(&at)?;
+        let size = format!("size={mib}m");
+        run(
+            "mount",
+            &["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), size.as_ref(), "tmpfs".as_ref(), at.as_os_str()],
+        )?;
+        Ok(SmallMemory { at })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for SmallMemory {
+    fn drop(&mut self) {
+        let _ = run("umount", &["-l".as_ref(), self.at.as_os_str()]);
+    }
+}
+
+/// Writes back and drops the page cache, so that the next read comes from the disk. Needs root.
+pub fn drop_caches() -> Result<()> {
+    run("sync", &[])?;
+    std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache needs root")
+}
+
+/// Where bytes were found on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In which file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+}
+
+/// Finds `needle` in the files of a disk: chunks are stored as they are, so part of a body tells where its record is.
+pub fn find(disk: &Path, needle: &[u8]) -> Result<Vec<Place>> {
+    ensure!(needle.len() >= 32, "{} bytes could be found by chance", needle.len());
+    let finder = memchr::memmem::Finder::new(needle);
+    let mut places = Vec::new();
+    for file in files(disk)? {
+        let bytes = std::fs::read(&file)?;
+        places.extend(finder.find_iter(&bytes).map(|offset| Place { file: file.clone(), offset: offset as u64 }));
+    }
+    Ok(places)
+}
+
+/// The one place of `needle` on a disk.
+pub fn find_one(disk: &Path, needle: &[u8]) -> Result<Place> {
+    match &find(disk, needle)?[..] {
+        [place] => Ok(place.clone()),
+        places => bail!("{} places on {}, not one: {places:?}", places.len(), disk.display()),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        match std::fs::symlink_metadata(&path)? {
+            metadata if metadata.is_dir() => found.extend(files(&path)?),
+            metadata if metadata.is_file() => found.push(path),
+            _ => {}
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Place {
+    /// Turns one bit over.
+    pub fn flip_bit(&self) -> Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(&self.file)?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, self.offset)?;
+        file.write_all_at(&[byte[0] ^ 0x10], self.offset)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// Cuts the file off here.
+    pub fn cut(&self) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(&self.file)?;
+        file.set_len(self.offset)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// Puts `bytes` here: a write that went to the wrong place.
+    pub fn overwrite(&self, bytes: &[u8]) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(&self.file)?;
+        file.write_all_at(bytes, self.offset)?;
+        Ok(file.sync_all()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rot_hits_the_place_that_was_found() {
+        let folder = crate::cluster::new_folder().unwrap();
+        let path = folder.join("pack");
+        let body = crate::content::Body { seed: 1, length: 1000 }.bytes();
+        std::fs::write(&path, [vec![0; 77], body.clone()].concat()).unwrap();
+        let place = find_one(&folder, &body[100..164]).unwrap();
+        assert_eq!(place, Place { file: path.clone(), offset: 177 });
+        place.flip_bit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap()[177], body[100] ^ 0x10);
+        assert!(find(&folder, &body[100..164]).unwrap().is_empty());
+        place.cut().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 177);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
