@@ -123,13 +123,18 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::NoSuchKey(_) => S3ErrorCode::InvalidAccessKeyId,
         Refusal::KeyExists(_) => S3ErrorCode::OperationAborted,
         Refusal::Invalid(_) => S3ErrorCode::InvalidArgument,
-        Refusal::ShortOfQuorum { .. } | Refusal::WindowEnded | Refusal::SessionCrowded | Refusal::TooManyEpochs => {
+        Refusal::ShortOfQuorum { .. }
+        | Refusal::WindowEnded
+        | Refusal::SessionCrowded
+        | Refusal::TooManySessions
+        | Refusal::TooManyEpochs => {
             tracing::warn!(%refusal, "a write was not durable in time");
             return unavailable("The write could not be made durable now; try again");
         }
         Refusal::SessionEnded => return master(MasterError::Unknown),
-        // None of these is an answer to anything a gateway asks.
-        Refusal::WrongDomain
+        // None of these is an answer to anything a gateway asks, or leaves unanswered itself.
+        Refusal::SourceInline(_)
+        | Refusal::WrongDomain
         | Refusal::BadManifest(_)
         | Refusal::RootMismatch
         | Refusal::InlineTooLarge { .. }

@@ -180,7 +180,7 @@ mod tests {
     use crate::limits::{BODY_PACE_MS, BODY_STALL_MS};
     use futures::channel::mpsc;
     use futures::poll;
-    use std::task::Poll::{Pending, Ready};
+    use std::task::Poll::Ready;
 
     const STALL: Duration = Duration::from_millis(BODY_STALL_MS);
     const SECOND: Duration = Duration::from_secs(1);
@@ -252,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_pause_that_is_too_long_ends_the_body_without_anything_arriving() {
         let mut client = client(false);
-        assert!(matches!(client.after(STALL - SECOND, 0).await, Pending));
+        assert!(client.after(STALL - SECOND, 0).await.is_pending());
         assert!(matches!(client.after(SECOND, 0).await, Ready(Err(BodyError::TooSlow))));
     }
 

@@ -15,8 +15,8 @@ use cairn_common::chunk::Chunking;
 use cairn_common::file::Condition;
 use cairn_common::limits::PARTS_MAX;
 use cairn_common::name::FilePath;
-use cairn_common::wire::command::MultipartRef;
-use cairn_common::wire::master::{PartInfo, PartsPage, RangeWanted};
+use cairn_common::wire::command::{MultipartRef, Refusal};
+use cairn_common::wire::master::{MasterError, PartInfo, PartsPage, RangeWanted};
 use s3s::dto::{
     ChecksumAlgorithm, CopyPartResult, ETag, ListPartsInput, ListPartsOutput, Part, Range, StorageClass,
     UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
@@ -61,7 +61,8 @@ pub(crate) async fn upload_part(caller: &Caller, input: UploadPartInput) -> S3Re
     }))
 }
 
-/// Makes a part of bytes of another object: by reference, unless the upload wants a checksum, which must be computed.
+/// Makes a part of bytes of another object: by reference, unless the upload wants a checksum, which must be computed, or the
+/// object is a small one that the masters keep themselves.
 pub(crate) async fn upload_part_copy(
     caller: &Caller,
     input: UploadPartCopyInput,
@@ -77,10 +78,7 @@ pub(crate) async fn upload_part_copy(
     let condition =
         dto::read_condition(input.copy_source_if_match, input.copy_source_if_none_match, &caller.headers, SOURCE_TIMES);
     let part = match wanted(caller, &upload, number).await? {
-        None => {
-            let copied = caller.client.copy_part(&upload, number, &from, condition, range).await;
-            copied.map_err(error::operation)?
-        }
+        None => refer(caller, &upload, number, (&from, condition, range)).await?,
         Some(wanted) => stream(caller, &upload, number, (&from, condition, range), wanted.algorithm).await?,
     };
     let sums = Sums::of(&part.checksums);
@@ -96,12 +94,26 @@ pub(crate) async fn upload_part_copy(
     Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
 }
 
-/// Reads bytes of an object and stores them as a part, for their checksum.
+/// What a part is made of: an object, on a condition, and which of its bytes.
+type PartSource<'a> = (&'a FilePath, Condition, Option<(u64, u64)>);
+
+/// Makes a part by reference, or of the bytes where there is nothing to refer to.
+async fn refer(caller: &Caller, upload: &MultipartRef, number: u32, source: PartSource<'_>) -> S3Result<PartInfo> {
+    let (from, condition, range) = source;
+    match caller.client.copy_part(upload, number, from, condition.clone(), range).await {
+        Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_)))) => {
+            stream(caller, upload, number, (from, condition, range), Algorithm::Crc64Nvme).await
+        }
+        copied => copied.map_err(error::operation),
+    }
+}
+
+/// Reads bytes of an object and stores them as a part.
 async fn stream(
     caller: &Caller,
     upload: &MultipartRef,
     number: u32,
-    (from, condition, range): (&FilePath, Condition, Option<(u64, u64)>),
+    (from, condition, range): PartSource<'_>,
     algorithm: Algorithm,
 ) -> S3Result<PartInfo> {
     let wanted = range.map_or(RangeWanted::All, |(start, end)| RangeWanted::FromTo(start, end));

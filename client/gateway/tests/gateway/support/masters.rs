@@ -567,6 +567,7 @@ impl State {
     }
 
     /// Real masters refer to the source's manifest; here it is enough to take its entries. The tag is made up of its root.
+    /// Like them, it refers to nothing that has no manifest.
     fn copy_part(
         &mut self,
         upload: &MultipartRef,
@@ -582,7 +583,7 @@ impl State {
             return Err(Refusal::InvalidRange { length });
         }
         let body = match source.body {
-            Body::Inline(bytes, _) => Body::inline(bytes.slice(start as usize..end as usize)),
+            Body::Inline(..) => return Err(Refusal::SourceInline(from.clone())),
             Body::Chunks(entries) => Body::Chunks(cut(&entries, start, end)),
         };
         let mut md5 = [0; 16];
