@@ -2,7 +2,7 @@
 //! what `scripts/cluster up` prints. Everything is lost when it ends.
 
 #[path = "../tests/gateway/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "it belongs to the tests, which use the rest of it")]
 mod support;
 
 use cairn_common::seam::SystemClock;

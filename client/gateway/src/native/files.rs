@@ -17,7 +17,7 @@ use cairn_common::file::{Condition, ConditionOutcome, FileInfo};
 use cairn_common::limits::FILE_MAX_BYTES;
 use cairn_common::name::FilePath;
 use cairn_common::wire::command::Deleted;
-use cairn_common::wire::master::{Found, RangeWanted};
+use cairn_common::wire::master::{Found, MasterError, RangeWanted};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -62,22 +62,31 @@ pub(crate) async fn put(call: Call, body: IncomingBody, path: FilePath) -> Outco
 /// exactly.
 async fn refuse_early(call: &Call, path: &FilePath, condition: &Condition) -> Outcome<()> {
     if condition.is_empty() {
-        call.client.bucket(&path.bucket).await?;
-        return Ok(());
+        return bucket_exists(call, path).await;
     }
     let found = match call.client.stat(path, Condition::default()).await {
         Ok(Found::Here(info)) => Some(info),
         Ok(Found::NotModified(info)) => Some(*info),
         // The bucket may be what is missing; then the question below says so.
         Err(problem) if problem.kind() == ErrorKind::NotFound => {
-            call.client.bucket(&path.bucket).await?;
+            bucket_exists(call, path).await?;
             None
         }
+        // It may write the file and not read it: then the commit judges alone.
+        Err(cairn_client::Error::Master(MasterError::Denied)) => return Ok(()),
         Err(problem) => return Err(problem.into()),
     };
     match condition.judge(found.as_ref().map(FileInfo::facts)) {
         ConditionOutcome::Holds => Ok(()),
         ConditionOutcome::Failed | ConditionOutcome::NotModified => Err(precondition_failed()),
+    }
+}
+
+/// Whether the bucket is there. A key that may write files need not be one that may look at their bucket.
+async fn bucket_exists(call: &Call, path: &FilePath) -> Outcome<()> {
+    match call.client.bucket(&path.bucket).await {
+        Ok(_) | Err(cairn_client::Error::Master(MasterError::Denied)) => Ok(()),
+        Err(problem) => Err(problem.into()),
     }
 }
 

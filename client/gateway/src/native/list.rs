@@ -25,12 +25,13 @@ struct File {
     size: u64,
     etag: String,
     modified: String,
-    commit: u64,
+    /// A number beyond what JSON's readers keep exact.
+    commit: String,
 }
 
 impl From<ListedFile> for File {
     fn from(file: ListedFile) -> File {
-        let (etag, modified, commit) = (file.tags.native(), json::time(file.stamp), file.stamp.0);
+        let (etag, modified, commit) = (file.tags.native(), json::time(file.stamp), file.stamp.to_string());
         File { key: file.key.into(), size: file.length, etag, modified, commit }
     }
 }

@@ -18,9 +18,12 @@ use cairn_common::wire::master::MasterError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// An answer that says why not.
+/// An answer that says why not. One pointer: most functions return one in their rarest case.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     status: StatusCode,
     /// Last part of the URN.
     kind: &'static str,
@@ -49,31 +52,33 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Problem {
-        Problem { status, kind, title, detail: detail.into(), headers: HeaderMap::new() }
+        Problem(Box::new(Parts { status, kind, title, detail: detail.into(), headers: HeaderMap::new() }))
     }
 
     /// The same with a header on its answer.
     pub(crate) fn with(mut self, name: header::HeaderName, value: impl AsRef<str>) -> Problem {
-        self.headers.extend(HeaderValue::from_str(value.as_ref()).map(|value| (name, value)));
+        self.0.headers.extend(HeaderValue::from_str(value.as_ref()).map(|value| (name, value)));
         self
     }
 
     /// The answer, under the id of its request.
     pub(crate) fn into_response(self, log: &RequestLog) -> Response {
+        let Parts { status, kind, title, detail, headers } = *self.0;
         let document = Document {
-            r#type: format!("urn:cairn:problem:{}", self.kind),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
+            r#type: format!("urn:cairn:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: &detail,
             request_id: &log.id,
         };
         // A document of texts and a number is never refused.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut body = serde_json::to_vec_pretty(&document).unwrap_or_default();
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
@@ -240,7 +245,8 @@ impl From<Refusal> for Problem {
             }
             Refusal::SessionEnded => MasterError::Unknown.into(),
             // None of these is an answer to anything this API asks.
-            Refusal::InvalidPart(_)
+            Refusal::SourceInline(_)
+            | Refusal::InvalidPart(_)
             | Refusal::InvalidPartOrder(_)
             | Refusal::PartTooSmall { .. }
             | Refusal::NoSuchKey(_)

@@ -132,8 +132,9 @@ fn refused(refusal: Refusal) -> S3Error {
             return unavailable("The write could not be made durable now; try again");
         }
         Refusal::SessionEnded => return master(MasterError::Unknown),
-        // None of these is an answer to anything a gateway asks.
-        Refusal::WrongDomain
+        // None of these is an answer to anything a gateway asks, or leaves unanswered itself.
+        Refusal::SourceInline(_)
+        | Refusal::WrongDomain
         | Refusal::BadManifest(_)
         | Refusal::RootMismatch
         | Refusal::InlineTooLarge { .. }

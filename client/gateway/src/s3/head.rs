@@ -148,6 +148,7 @@ fn read_authorization(headers: &HeaderMap, authorization: &str, region: &str) ->
     };
     let scope = Scope::parse(field("Credential")?, region).map_err(|what| malformed(&what))?;
     let signature = field("Signature")?;
+    check_form(signature)?;
     check_signed(headers, field("SignedHeaders")?)?;
     let time = only(headers, "x-amz-date")?.filter(|time| is_time(time));
     let time = time.ok_or_else(|| error(S3ErrorCode::AccessDenied, "A valid x-amz-date header is required"))?;
@@ -179,7 +180,7 @@ fn read_query(headers: &HeaderMap, query: &[(String, String)], region: &str) -> 
     if !seconds.is_some_and(|seconds| (1..=PRESIGN_MAX_S).contains(&seconds)) {
         return Err(wrong("X-Amz-Expires must be a number of seconds from 1 to a week (604800)"));
     }
-    field("X-Amz-Signature")?;
+    check_form(field("X-Amz-Signature")?)?;
     check_signed(headers, field("X-Amz-SignedHeaders")?)?;
     Ok(Signer::Query { access: scope.access })
 }
@@ -228,6 +229,12 @@ fn check_signed(headers: &HeaderMap, signed: &str) -> S3Result<()> {
     if absent { Err(error(S3ErrorCode::SignatureDoesNotMatch, MISMATCH)) } else { Ok(()) }
 }
 
+/// A text that is no signature matches nothing.
+fn check_form(signature: &str) -> S3Result<()> {
+    let hex = signature.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if hex && signature.len() == 64 { Ok(()) } else { Err(error(S3ErrorCode::SignatureDoesNotMatch, MISMATCH)) }
+}
+
 fn unsigned(name: &str) -> S3Error {
     error(S3ErrorCode::AccessDenied, format!("There were headers present in the request which were not signed: {name}"))
 }
@@ -243,10 +250,9 @@ fn is_time(text: &str) -> bool {
 }
 
 fn version_2() -> S3Error {
-    error(
-        S3ErrorCode::InvalidRequest,
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256",
-    )
+    let message = "Signature Version 2 is not supported; sign with AWS4-HMAC-SHA256 (boto3 presigns with it when it is given \
+                   Config(signature_version='s3v4'))";
+    error(S3ErrorCode::InvalidRequest, message)
 }
 
 fn bad_payload() -> S3Error {
@@ -410,7 +416,11 @@ mod tests {
         for time in ["", "20260101", "20260101T000000", "2026-01-01T00:00Z"] {
             assert_eq!(code(with(set("x-amz-date", time))), "AccessDenied", "{time}");
         }
-        assert_eq!(code(with(|headers| drop(headers.remove("x-amz-date")))), "AccessDenied");
+        let undated = |headers: &mut HeaderMap| {
+            headers.remove("x-amz-date");
+            set("authorization", &header(&scope("us-east-1/s3/aws4_request"), "host;x-amz-content-sha256"))(headers);
+        };
+        assert_eq!(code(with(undated)), "AccessDenied");
     }
 
     fn presigned(change: impl FnOnce(String) -> String) -> S3Result<Head> {
@@ -438,6 +448,7 @@ mod tests {
         assert_eq!(code(presigned(|uri| uri.replace("us-east-1", "eu"))), "AuthorizationQueryParametersError");
         assert_eq!(code(presigned(|uri| uri.replace("SignedHeaders=host", "SignedHeaders=range"))), "AccessDenied");
         assert_eq!(code(presigned(|uri| format!("{uri}&Signature=x"))), "InvalidRequest");
+        assert_eq!(code(presigned(|uri| format!("{uri}0"))), "SignatureDoesNotMatch");
     }
 
     #[test]

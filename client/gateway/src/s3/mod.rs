@@ -88,20 +88,22 @@ impl NameValidation for OurNames {
 
 async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
     let front = Arc::clone(&door.front);
+    let region = &door.front.options.region;
     let busy = |log: &RequestLog| {
         let message = "Too many requests are being served; please reduce your request rate";
-        render::refusal(error::error(S3ErrorCode::SlowDown, message), log)
+        render::refusal(error::error(S3ErrorCode::SlowDown, message), region, log)
     };
-    observe(&front, Api::S3, request, |request, log| admit(door, request, log), busy).await
+    observe(&front, Api::S3, request, |request, log| admit(Arc::clone(&door), request, log), busy).await
 }
 
 /// Reads the head, sets the body aside or puts bounds around it, and lets `s3s` do the rest.
 async fn admit(door: Arc<Door>, request: Request, log: Arc<RequestLog>) -> Response {
+    let region = &door.front.options.region;
     let (mut parts, body) = request.into_parts();
     let body = door.front.body(&parts.headers, body, &log);
     let (head, route) = match examine(&door, &parts, &log) {
         Ok(examined) => examined,
-        Err(refusal) => return render::refusal(refusal, &log),
+        Err(refusal) => return render::refusal(refusal, region, &log),
     };
     parts.extensions.insert(Arc::clone(&log));
     let length = content_length(&parts.headers);
@@ -118,12 +120,12 @@ async fn admit(door: Arc<Door>, request: Request, log: Arc<RequestLog>) -> Respo
     };
     let (body, failure) = match prepared {
         Ok(prepared) => prepared,
-        Err(refusal) => return render::refusal(refusal, &log),
+        Err(refusal) => return render::refusal(refusal, region, &log),
     };
     let answer = door.service.call(http::Request::from_parts(parts, body)).await;
     match failure.and_then(|failure| failure.take()) {
-        Some(refusal) => render::refusal(refusal, &log),
-        None => render::answer(answer, &log),
+        Some(refusal) => render::refusal(refusal, region, &log),
+        None => render::answer(answer, region, &log),
     }
 }
 

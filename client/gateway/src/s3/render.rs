@@ -9,15 +9,15 @@ use http::{HeaderValue, StatusCode, header};
 use s3s::{HttpError, HttpResponse, S3Error};
 
 /// A refusal that did not go through `s3s`.
-pub(crate) fn refusal(error: S3Error, log: &RequestLog) -> Response {
+pub(crate) fn refusal(error: S3Error, region: &str, log: &RequestLog) -> Response {
     match error.to_http_response() {
-        Ok(response) => answer(Ok(response), log),
+        Ok(response) => answer(Ok(response), region, log),
         Err(error) => broken(&error.to_string()),
     }
 }
 
-/// An answer of `s3s`.
-pub(crate) fn answer(answer: Result<HttpResponse, HttpError>, log: &RequestLog) -> Response {
+/// An answer of `s3s`. `region`: the one that clients must sign for.
+pub(crate) fn answer(answer: Result<HttpResponse, HttpError>, region: &str, log: &RequestLog) -> Response {
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => return broken(&format!("{error:?}")),
@@ -31,7 +31,7 @@ pub(crate) fn answer(answer: Result<HttpResponse, HttpError>, log: &RequestLog) 
         response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from(RETRY_AFTER_S));
     }
     let explained = if status.is_client_error() || status.is_server_error() {
-        response.body().bytes().and_then(|body| explain(std::str::from_utf8(&body).ok()?, &log.id))
+        response.body().bytes().and_then(|body| explain(std::str::from_utf8(&body).ok()?, region, &log.id))
     } else {
         None
     };
@@ -41,13 +41,18 @@ pub(crate) fn answer(answer: Result<HttpResponse, HttpError>, log: &RequestLog) 
     }
 }
 
-/// The document of an error with the request's id in it, and a message if it has none.
-fn explain(document: &str, id: &str) -> Option<String> {
+/// The document of an error with the request's id in it, and a message if it has none. Where the region was wrong, the right one
+/// is named: some clients begin with any region and learn it from there.
+fn explain(document: &str, region: &str, id: &str) -> Option<String> {
     let inner = document.strip_suffix("</Error>")?;
     let code = inner.split_once("<Code>")?.1.split_once("</Code>")?.0;
     let message =
         if inner.contains("<Message>") { String::new() } else { format!("<Message>{}</Message>", message(code)) };
-    Some(format!("{inner}{message}<RequestId>{id}</RequestId></Error>"))
+    let region = match code {
+        "AuthorizationHeaderMalformed" => format!("<Region>{region}</Region>"),
+        _ => String::new(),
+    };
+    Some(format!("{inner}{message}{region}<RequestId>{id}</RequestId></Error>"))
 }
 
 /// What to tell people about errors that `s3s` finds. No character of these needs escaping in XML.
@@ -85,10 +90,12 @@ mod tests {
         let bare = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>";
         let whole = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message>\
                      <RequestId>00AB</RequestId></Error>";
-        assert_eq!(explain(bare, "00AB").unwrap(), whole);
+        assert_eq!(explain(bare, "r", "00AB").unwrap(), whole);
         let with = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
         let whole = "<Error><Code>NoSuchKey</Code><Message>gone</Message><RequestId>1</RequestId></Error>";
-        assert_eq!(explain(with, "1").unwrap(), whole);
-        assert_eq!(explain("<Other/>", "1"), None);
+        assert_eq!(explain(with, "r", "1").unwrap(), whole);
+        let region = explain("<Error><Code>AuthorizationHeaderMalformed</Code></Error>", "r", "1").unwrap();
+        assert!(region.contains("<Region>r</Region>"));
+        assert_eq!(explain("<Other/>", "r", "1"), None);
     }
 }

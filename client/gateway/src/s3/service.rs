@@ -10,7 +10,7 @@ use cairn_common::file::{Condition, FileInfo};
 use cairn_common::ids::TenantId;
 use cairn_common::name::{BucketName, FilePath};
 use cairn_common::wire::command::Rights;
-use cairn_common::wire::master::Found;
+use cairn_common::wire::master::{Found, MasterError};
 use http::HeaderMap;
 use s3s::dto;
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -54,6 +54,14 @@ impl Caller {
             tracing::error!("an upload was routed as something else");
             error(S3ErrorCode::InternalError, "The body of the request was lost")
         })
+    }
+
+    /// Whether a bucket is there. A key that may write files need not be one that may look at their bucket.
+    pub(crate) async fn bucket_exists(&self, bucket: &BucketName) -> S3Result<()> {
+        match self.client.bucket(bucket).await {
+            Ok(_) | Err(cairn_client::Error::Master(MasterError::Denied)) => Ok(()),
+            Err(problem) => Err(error::operation(problem)),
+        }
     }
 
     /// A file, whatever its version.

@@ -173,3 +173,107 @@ impl Drain {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{BODY_PACE_MS, BODY_STALL_MS};
+    use futures::channel::mpsc;
+    use futures::poll;
+    use std::task::Poll::Ready;
+
+    const STALL: Duration = Duration::from_millis(BODY_STALL_MS);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A clock that stands still until it is told to go on.
+    struct StoppedClock(tokio::sync::watch::Sender<Duration>);
+
+    impl Clock for StoppedClock {
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            *self.0.borrow()
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            let until = self.monotonic() + duration;
+            let mut now = self.0.subscribe();
+            Box::pin(async move {
+                let _ = now.wait_for(|now| *now >= until).await;
+            })
+        }
+    }
+
+    struct Client {
+        body: IncomingBody,
+        send: mpsc::UnboundedSender<Result<Bytes, std::io::Error>>,
+        clock: Arc<StoppedClock>,
+    }
+
+    fn client(expects_continue: bool) -> Client {
+        let clock = Arc::new(StoppedClock(tokio::sync::watch::Sender::new(Duration::ZERO)));
+        let (send, receive) = mpsc::unbounded();
+        let drain = Arc::new(Drain::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let body = IncomingBody::new(Body::from_stream(receive), expects_continue, Arc::default(), drain);
+        Client { body, send, clock }
+    }
+
+    impl Client {
+        /// Sends `bytes` after `pause`; what a reader that waited all the time got.
+        async fn after(&mut self, pause: Duration, bytes: usize) -> Poll<Result<Option<Bytes>, BodyError>> {
+            let next = self.body.next();
+            let mut next = std::pin::pin!(next);
+            if let Ready(early) = poll!(&mut next) {
+                return Ready(early);
+            }
+            self.clock.0.send_modify(|now| *now += pause);
+            if let Ready(slow) = poll!(&mut next) {
+                return Ready(slow);
+            }
+            if bytes > 0 {
+                self.send.unbounded_send(Ok(Bytes::from(vec![0; bytes]))).unwrap();
+            }
+            poll!(&mut next)
+        }
+    }
+
+    #[tokio::test]
+    async fn each_byte_buys_time_until_patience_is_at_its_end() {
+        let mut client = client(false);
+        assert!(matches!(client.after(STALL - SECOND, 1).await, Ready(Ok(Some(_)))));
+        assert!(matches!(client.after(STALL - SECOND, 1).await, Ready(Ok(Some(_)))));
+        // Of the patience for so few bytes, two seconds are left.
+        assert_eq!(BODY_PACE_MS, 2 * BODY_STALL_MS);
+        assert!(matches!(client.after(2 * SECOND, 1).await, Ready(Err(BodyError::TooSlow))));
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_too_long_ends_the_body_without_anything_arriving() {
+        let mut client = client(false);
+        assert!(client.after(STALL - SECOND, 0).await.is_pending());
+        assert!(matches!(client.after(SECOND, 0).await, Ready(Err(BodyError::TooSlow))));
+    }
+
+    #[tokio::test]
+    async fn time_in_which_nobody_asks_for_bytes_does_not_count() {
+        let mut client = client(false);
+        assert!(matches!(client.after(SECOND, 10).await, Ready(Ok(Some(_)))));
+        client.clock.0.send_modify(|now| *now += 10 * STALL);
+        assert!(matches!(client.after(SECOND, 10).await, Ready(Ok(Some(_)))));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_read_unless_it_must_be_asked_for() {
+        for expects_continue in [false, true] {
+            let Client { body, send, clock: _clock } = client(expects_continue);
+            drop(body);
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let still_read = send.unbounded_send(Ok(Bytes::from_static(b"rest"))).is_ok();
+            assert_eq!(still_read, !expects_continue);
+        }
+    }
+}

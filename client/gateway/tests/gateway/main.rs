@@ -1,5 +1,9 @@
 //! The gateway on real sockets, before a cluster in memory: what clients see, byte for byte.
 
+// Helpers of tests are tests: what fails in them fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
 mod native;
 mod s3_bodies;
 mod s3_multipart;

@@ -112,10 +112,7 @@ impl Stated {
         if stated.next().is_some() {
             return Err(invalid("Only one checksum may be stated"));
         }
-        let full = match input.checksum_type.as_ref().map(ChecksumType::as_str) {
-            None => None,
-            Some(kind) => Some(kind == ChecksumType::FULL_OBJECT),
-        };
+        let full = input.checksum_type.as_ref().map(|kind| kind.as_str() == ChecksumType::FULL_OBJECT);
         Ok(Stated { checksum, full, length: input.mpu_object_size })
     }
 

@@ -10,7 +10,7 @@ use crate::s3::list::{limit, shown_limit};
 use crate::s3::refuse;
 use crate::s3::service::Caller;
 use crate::upload::{BodyInspector, Expected, Value};
-use cairn_client::{GetError, GetOptions, Inspector, PutOptions, StreamSource};
+use cairn_client::{GetError, GetOptions, PutOptions, StreamSource};
 use cairn_common::chunk::Chunking;
 use cairn_common::file::Condition;
 use cairn_common::limits::PARTS_MAX;
@@ -61,7 +61,8 @@ pub(crate) async fn upload_part(caller: &Caller, input: UploadPartInput) -> S3Re
     }))
 }
 
-/// Makes a part of bytes of another object: by reference, unless the upload wants a checksum, which must be computed.
+/// Makes a part of bytes of another object: by reference, unless the upload wants a checksum, which must be computed, or the
+/// object is a small one that the masters keep themselves.
 pub(crate) async fn upload_part_copy(
     caller: &Caller,
     input: UploadPartCopyInput,
@@ -77,16 +78,8 @@ pub(crate) async fn upload_part_copy(
     let condition =
         dto::read_condition(input.copy_source_if_match, input.copy_source_if_none_match, &caller.headers, SOURCE_TIMES);
     let part = match wanted(caller, &upload, number).await? {
-        None => {
-            match caller.client.copy_part(&upload, number, &from, condition.clone(), range).await {
-                // A part cannot refer to a body that the masters keep.
-                Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_)))) => {
-                    stream(caller, &upload, number, (&from, condition, range), None).await?
-                }
-                copied => copied.map_err(error::operation)?,
-            }
-        }
-        Some(wanted) => stream(caller, &upload, number, (&from, condition, range), Some(wanted.algorithm)).await?,
+        None => refer(caller, &upload, number, (&from, condition, range)).await?,
+        Some(wanted) => stream(caller, &upload, number, (&from, condition, range), wanted.algorithm).await?,
     };
     let sums = Sums::of(&part.checksums);
     let result = CopyPartResult {
@@ -101,13 +94,27 @@ pub(crate) async fn upload_part_copy(
     Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
 }
 
-/// Reads bytes of an object and stores them as a part, with a checksum of them if one is wanted.
+/// What a part is made of: an object, on a condition, and which of its bytes.
+type PartSource<'a> = (&'a FilePath, Condition, Option<(u64, u64)>);
+
+/// Makes a part by reference, or of the bytes where there is nothing to refer to.
+async fn refer(caller: &Caller, upload: &MultipartRef, number: u32, source: PartSource<'_>) -> S3Result<PartInfo> {
+    let (from, condition, range) = source;
+    match caller.client.copy_part(upload, number, from, condition.clone(), range).await {
+        Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_)))) => {
+            stream(caller, upload, number, (from, condition, range), Algorithm::Crc64Nvme).await
+        }
+        copied => copied.map_err(error::operation),
+    }
+}
+
+/// Reads bytes of an object and stores them as a part.
 async fn stream(
     caller: &Caller,
     upload: &MultipartRef,
     number: u32,
-    (from, condition, range): (&FilePath, Condition, Option<(u64, u64)>),
-    algorithm: Option<Algorithm>,
+    (from, condition, range): PartSource<'_>,
+    algorithm: Algorithm,
 ) -> S3Result<PartInfo> {
     let wanted = range.map_or(RangeWanted::All, |(start, end)| RangeWanted::FromTo(start, end));
     let opened = caller.client.get(from, GetOptions { range: wanted, condition }).await;
@@ -119,14 +126,11 @@ async fn stream(
     if range.is_some_and(|range| range != (start, end)) {
         return Err(error::get(GetError::Unsatisfiable { length: reader.info().length }));
     }
-    let inspector = algorithm.map(|algorithm| {
-        let checksums = BTreeMap::from([(algorithm, Value::Unstated)]);
-        BodyInspector::new(Expected { checksums, ..Expected::default() }, Arc::default())
-    });
+    let expected = Expected { checksums: BTreeMap::from([(algorithm, Value::Unstated)]), ..Expected::default() };
     let options = PutOptions {
         chunking: Some(Chunking::FIXED),
         length: Some(end - start),
-        inspector: inspector.map(|inspector| Box::new(inspector) as Box<dyn Inspector>),
+        inspector: Some(Box::new(BodyInspector::new(expected, Arc::default()))),
         ..PutOptions::default()
     };
     caller.client.put_part(upload, number, StreamSource(reader), options).await.map_err(error::put)

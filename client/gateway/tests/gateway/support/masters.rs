@@ -142,6 +142,12 @@ impl MemoryMasters {
         self.asked.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
+    /// How often anything was asked but for credentials and membership: what a refused request must not lead to.
+    pub(crate) fn asked_for_real(&self) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(name, _)| !matches!(**name, "Credential" | "Membership")).map(|(_, count)| count).sum()
+    }
+
     /// Parts that open uploads hold.
     pub(crate) fn parts(&self) -> usize {
         let state = self.state.lock().unwrap();
@@ -174,6 +180,7 @@ fn name_of(request: &MasterRequest) -> &'static str {
     match request {
         MasterRequest::Write { command: Command::CommitFile(_), .. } => "CommitFile",
         MasterRequest::Write { .. } => "Write",
+        MasterRequest::Membership { .. } => "Membership",
         MasterRequest::Credential { .. } => "Credential",
         MasterRequest::Stat { .. } => "Stat",
         MasterRequest::Open { .. } => "Open",
@@ -560,6 +567,7 @@ impl State {
     }
 
     /// Real masters refer to the source's manifest; here it is enough to take its entries. The tag is made up of its root.
+    /// Like them, it refers to nothing that has no manifest.
     fn copy_part(
         &mut self,
         upload: &MultipartRef,
@@ -575,7 +583,7 @@ impl State {
             return Err(Refusal::InvalidRange { length });
         }
         let body = match source.body {
-            Body::Inline(bytes, _) => Body::inline(bytes.slice(start as usize..end as usize)),
+            Body::Inline(..) => return Err(Refusal::SourceInline(from.clone())),
             Body::Chunks(entries) => Body::Chunks(cut(&entries, start, end)),
         };
         let mut md5 = [0; 16];

@@ -4,6 +4,7 @@ pub(crate) mod chunks;
 pub(crate) mod http;
 pub(crate) mod masters;
 pub(crate) mod sign;
+pub(crate) mod time;
 
 use cairn_client::{Client, ClientConfig, LocalNode};
 use cairn_common::ids::NodeId;

@@ -1,0 +1,217 @@
+//! Strangers and slow clients: what they can make a gateway do, and hold.
+
+use crate::support::http::{Request, read_answer};
+use crate::support::sign::{Signer, sha256};
+use crate::support::time::ManualClock;
+use crate::support::{TestGateway, noise};
+use cairn_common::seam::Clock;
+use cairn_gateway::{GatewayOptions, limits};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const MODES: [&str; 5] = [
+    "UNSIGNED-PAYLOAD",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+];
+
+/// Every route that does something, and some that only read.
+const ROUTES: [(&str, &str, &str); 20] = [
+    ("PUT", "/bucket/key", ""),
+    ("PUT", "/bucket/key", "x-amz-copy-source"),
+    ("PUT", "/bucket/key?partNumber=1&uploadId=0000000000000001", ""),
+    ("PUT", "/bucket/key?partNumber=1&uploadId=0000000000000001", "x-amz-copy-source"),
+    ("PUT", "/bucket/key?acl=", ""),
+    ("PUT", "/bucket/key?tagging=", ""),
+    ("PUT", "/bucket", ""),
+    ("PUT", "/bucket?policy=", ""),
+    ("PUT", "/bucket?versioning=", ""),
+    ("POST", "/bucket?delete=", ""),
+    ("POST", "/bucket/key?uploads=", ""),
+    ("POST", "/bucket/key?uploadId=0000000000000001", ""),
+    ("POST", "/bucket/key?select=&select-type=2", ""),
+    ("DELETE", "/bucket/key", ""),
+    ("DELETE", "/bucket/key?uploadId=0000000000000001", ""),
+    ("DELETE", "/bucket", ""),
+    ("GET", "/bucket/key", ""),
+    ("GET", "/bucket", ""),
+    ("GET", "/", ""),
+    ("HEAD", "/bucket/key", ""),
+];
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Unsigned,
+    WrongSecret,
+    UnknownKey,
+    ForgedQuery,
+    EmptyQuery,
+    BadHeader,
+}
+
+const FAULTS: [Fault; 6] =
+    [Fault::Unsigned, Fault::WrongSecret, Fault::UnknownKey, Fault::ForgedQuery, Fault::EmptyQuery, Fault::BadHeader];
+
+#[tokio::test]
+async fn no_route_takes_a_wrong_signature_in_any_mode() {
+    let gateway = TestGateway::with_bucket().await;
+    let before = gateway.masters.asked_for_real();
+    let mut cases = 0;
+    for (method, target, copy) in ROUTES {
+        for mode in MODES {
+            for fault in FAULTS {
+                let mut request = Request::new(method, target).with("x-amz-decoded-content-length", "0");
+                if !copy.is_empty() {
+                    request = request.with(copy, "bucket/other");
+                }
+                if mode.ends_with("TRAILER") {
+                    request = request.with("x-amz-trailer", "x-amz-checksum-crc32");
+                }
+                let request = faulty(&gateway, request, mode, fault).body("0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n");
+                let answer = request.send(gateway.s3).await;
+                assert!(
+                    matches!(answer.status, 400 | 403 | 501),
+                    "{method} {target} {mode} {fault:?}: {}",
+                    answer.status
+                );
+                cases += 1;
+            }
+        }
+    }
+    assert_eq!(cases, 600);
+    assert_eq!(gateway.masters.asked_for_real(), before, "a refused request reached the masters");
+}
+
+fn faulty(gateway: &TestGateway, request: Request, mode: &str, fault: Fault) -> Request {
+    let presigned = |request: Request, secret: &str| {
+        let signer = Signer { secret: secret.to_owned(), ..Signer::default() };
+        let signed = signer.presign(&request.method, &request.target, gateway.s3, 60);
+        Request { target: signed.target, ..request.with("x-amz-content-sha256", mode) }
+    };
+    match fault {
+        Fault::Unsigned => request.with("x-amz-content-sha256", mode),
+        Fault::WrongSecret => Signer { secret: "x".to_owned(), ..Signer::default() }.sign(request, gateway.s3, mode),
+        Fault::UnknownKey => Signer { access: "x".to_owned(), ..Signer::default() }.sign(request, gateway.s3, mode),
+        Fault::ForgedQuery => presigned(request, "x"),
+        Fault::EmptyQuery => {
+            let mut request = presigned(request, "x");
+            let end = request.target.find("X-Amz-Signature=").unwrap() + "X-Amz-Signature=".len();
+            request.target.truncate(end);
+            request
+        }
+        Fault::BadHeader => {
+            request.with("x-amz-content-sha256", mode).with("authorization", "AWS4-HMAC-SHA256 Credential=, Signature=")
+        }
+    }
+}
+
+async fn started(clock: &Arc<ManualClock>) -> TestGateway {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    let gateway = TestGateway::with(GatewayOptions::default(), clock).await;
+    gateway.masters.make_bucket("bucket");
+    gateway
+}
+
+#[tokio::test]
+async fn a_client_that_stops_sending_is_told_and_left() {
+    let stall = Duration::from_millis(limits::BODY_STALL_MS);
+    for native in [false, true] {
+        let clock = ManualClock::new();
+        let gateway = started(&clock).await;
+        let (to, request) = if native {
+            let basic = "Basic QUtST09UOndKYWxyWFV0bkZFTUkvSzdNREVORytiUHhSZmlDWUVYQU1QTEVLRVk=";
+            (gateway.api, Request::new("PUT", "/v1/objects/bucket/key").with("authorization", basic))
+        } else {
+            let request = Request::new("PUT", "/bucket/key");
+            (gateway.s3, Signer::default().sign(request, gateway.s3, "UNSIGNED-PAYLOAD"))
+        };
+        let request = request.with("content-length", "100000");
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(request.head(to).as_bytes()).await.unwrap();
+        clock.sleeper(stall).await;
+        clock.advance(stall);
+        let (mut reader, _writer) = stream.split();
+        let answer = read_answer(&mut reader, "PUT").await;
+        if native {
+            assert_eq!((answer.status, answer.problem().as_str()), (408, "too-slow"));
+        } else {
+            assert_eq!((answer.status, answer.code().as_str()), (400, "RequestTimeout"));
+        }
+        assert_eq!(gateway.stored("key"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_still_gets_its_answer() {
+    let gateway = TestGateway::with_bucket().await;
+    let body = noise(6 << 20);
+    assert!(body.len() as u64 <= limits::DRAIN_MAX_BYTES);
+    let wrong = Signer { secret: "x".to_owned(), ..Signer::default() };
+    let refused = wrong.sign(Request::new("PUT", "/bucket/key"), gateway.s3, "UNSIGNED-PAYLOAD");
+    let refused = refused.with("content-length", body.len().to_string());
+    let mut stream = TcpStream::connect(gateway.s3).await.unwrap();
+    stream.write_all(refused.head(gateway.s3).as_bytes()).await.unwrap();
+    // A simple client: it sends everything before it looks.
+    stream.write_all(&body).await.expect("the connection was reset");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("the connection was reset");
+    assert!(String::from_utf8_lossy(&answer).contains("SignatureDoesNotMatch"));
+}
+
+#[tokio::test]
+async fn what_strangers_send_is_not_read_without_end() {
+    let gateway = TestGateway::with_bucket().await;
+    let length = limits::DRAIN_MAX_BYTES * 8;
+    let refused = Request::new("PUT", "/bucket/key").with("content-length", length.to_string());
+    let mut stream = TcpStream::connect(gateway.s3).await.unwrap();
+    stream.write_all(refused.head(gateway.s3).as_bytes()).await.unwrap();
+    let piece = noise(1 << 20);
+    let mut sent = 0;
+    while sent < length && stream.write_all(&piece).await.is_ok() {
+        sent += piece.len() as u64;
+    }
+    assert!(sent < length, "all of a refused body was read");
+}
+
+#[tokio::test]
+async fn requests_that_contradict_themselves_are_refused() {
+    let gateway = TestGateway::with_bucket().await;
+    for head in [
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: 5\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity",
+        "content-length: -1",
+        "transfer-encoding: chunked, gzip",
+        "a : b",
+        "a: b\r\n c",
+        "a: \0",
+    ] {
+        for to in [gateway.s3, gateway.api] {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            let request = format!("PUT /bucket/key HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\nhello");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with("HTTP/1.1 4"), "{head:?}: {answer}");
+        }
+    }
+    assert_eq!(gateway.stored("key"), None);
+}
+
+#[tokio::test]
+async fn large_heads_and_names_are_refused() {
+    let gateway = TestGateway::with_bucket().await;
+    let empty = sha256(b"");
+    let long = "x".repeat(limits::URI_MAX_BYTES);
+    let uri = Signer::default().sign(Request::new("GET", &format!("/bucket?prefix={long}")), gateway.s3, &empty);
+    assert_eq!(uri.send(gateway.s3).await.code(), "InvalidURI");
+    let native = Request::new("GET", &format!("/v1/objects/bucket?list&prefix={long}"));
+    assert_eq!(native.send(gateway.api).await.problem(), "uri-too-long");
+    let head = Request::new("GET", "/bucket").with("x-long", "x".repeat(70_000));
+    assert_eq!(head.send(gateway.s3).await.status, 431);
+}
