@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The chunkserver: keeps chunks on any number of disks, and attests what is durable.
+
+pub mod store;

@@ -2,7 +2,8 @@
 //! tokens, the messages between nodes, and the seams to the real world.
 //!
 //! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`ring`], [`membership`], [`auth`], [`wire`],
-//! [`net`], [`seam`]; servers also `listen` (feature `server`). Pure code does no I/O and knows no clock; what does gets both through [`seam`].
+//! [`net`], [`seam`]; servers also `listen` (feature `server`), tests also `sim` (feature `sim`). Pure code does no I/O and
+//! knows no clock; what does gets both through [`seam`].
 
 pub mod auth;
 pub mod chunk;
@@ -19,4 +20,6 @@ pub mod net;
 pub mod quorum;
 pub mod ring;
 pub mod seam;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod wire;

@@ -39,6 +39,14 @@ pub const LIST_MAX_KEYS: u32 = 1000;
 pub const LIST_SCAN_ROWS: u32 = 100_000;
 /// Buckets of a tenant.
 pub const BUCKETS_MAX: u32 = 10_000;
+/// Ranges that one manifest may have of others: a file of the most parts, some of them copied from such a file.
+pub const RANGES_MAX: u64 = 2 * PARTS_MAX as u64;
+/// Access keys of a cluster.
+pub const ACCESS_KEYS_MAX: u64 = 10_000;
+/// Join tokens that are neither used nor over.
+pub const JOIN_TOKENS_MAX: usize = 1000;
+/// Names, zones, labels, reasons and ids that a command brings along.
+pub const TEXT_MAX_BYTES: usize = 255;
 
 /// Bytes of all commands in one log entry. The first command of an entry may be larger, up to [`FRAME_MAX_BYTES`].
 pub const ENTRY_MAX_BYTES: usize = 1 << 20;
@@ -57,6 +65,10 @@ pub const FRAME_REQUESTS_MAX: usize = 1024;
 pub const SESSION_TTL_MS: u64 = 5 * 60_000;
 /// How often a session is renewed.
 pub const SESSION_RENEW_MS: u64 = 60_000;
+/// Sessions of a cluster.
+pub const SESSIONS_MAX: u64 = 100_000;
+/// Windows that one session may have open.
+pub const WINDOWS_MAX: usize = 1024;
 /// Answers kept for one session; a client may have this many commands unanswered.
 pub const SESSION_UNANSWERED_MAX: u64 = 4096;
 /// Life of an upload window.
@@ -65,12 +77,24 @@ pub const WINDOW_MAX_MS: u64 = 60 * 60_000;
 pub const WINDOW_REPLACE_MS: u64 = 5 * 60_000;
 /// Chunks written under one window before it is replaced.
 pub const WINDOW_CHUNKS_MAX: u64 = 4096;
+/// Bytes that may be written to one node under one window.
+pub const WINDOW_LIMIT_BYTES: u64 = 64 << 30;
+/// How long an opened file may be read on.
+pub const OPEN_TICKET_TTL_MS: u64 = 24 * 60 * 60_000;
+/// Entries in a page of a manifest.
+pub const PAGE_ENTRIES_MAX: usize = 256;
+/// Nodes named for a chunk in a page; more are named when asked for.
+pub const PAGE_NODES_MAX: usize = 4;
+/// A request that waits for a leader longer than this is answered that there is none.
+pub const BARRIER_TIMEOUT_MS: u64 = 5_000;
 /// Life of a read token.
 pub const READ_TOKEN_TTL_MS: u64 = 60 * 60_000;
 /// How long the references of a version that left its last place are kept.
 pub const READ_GRACE_MS: u64 = 60 * 60_000;
 /// How long a finished multipart upload answers a repeated Complete or Abort.
 pub const UPLOAD_RESULT_MS: u64 = 24 * 60 * 60_000;
+/// How long a staged upload stays without being appended to.
+pub const STAGED_UPLOAD_MS: u64 = 24 * 60 * 60_000;
 /// How far a client's clock may be off when it signs a request, as S3.
 pub const CLOCK_SKEW_MS: u64 = 15 * 60_000;
 /// Life of a join token.
@@ -82,8 +106,10 @@ pub const EPOCHS_KEPT_MAX: usize = 8;
 pub const REPLICAS_MAX: u8 = 9;
 /// Copies that a cluster rises to by itself.
 pub const REPLICAS_DEFAULT: u8 = 3;
-/// Nodes in a ring.
+/// Nodes in a ring, and nodes that are not removed.
 pub const NODES_MAX: usize = 1024;
+/// Disks of a node.
+pub const VOLUMES_MAX: usize = 256;
 
 /// A framed call without an answer after this long is given up, with an unknown outcome.
 pub const CALL_TIMEOUT_MS: u64 = 10_000;
@@ -96,6 +122,41 @@ pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// Memory of all chunk buffers of one client or gateway.
 pub const BUFFER_BUDGET_BYTES: usize = 96 << 20;
 
+/// A pack file of a chunkserver; smaller on small volumes, never below [`PACK_MIN_BYTES`].
+pub const PACK_BYTES: u32 = 256 << 20;
+/// Smallest pack: holds the largest chunk with all that surrounds it.
+pub const PACK_MIN_BYTES: u32 = 5 << 20;
+/// Share of a volume, in percent, that chunks never fill, so that removal and compaction work on a full disk. At least one pack.
+pub const RESERVE_PERCENT: u64 = 5;
+/// Bytes of packs that a start has to read again because the index did not cover them.
+pub const INDEX_LAG_BYTES: u64 = 256 << 20;
+/// Memory for an index's newest rows, per volume.
+pub const INDEX_MEMTABLE_BYTES: usize = 4 << 20;
+/// Changes to a volume that wait for its appender.
+pub const APPEND_QUEUE_MAX: usize = 256;
+/// Bytes of records that share one fdatasync. The first one may be larger.
+pub const APPEND_GROUP_BYTES: usize = 16 << 20;
+/// Pack files that a volume keeps open for reading.
+pub const PACK_FILES_OPEN_MAX: usize = 128;
+/// Chunks whose place and outboard a volume remembers, so that reading on does not look them up again.
+pub const LOCATIONS_CACHED_MAX: usize = 2048;
+/// Upload windows whose written bytes a chunkserver counts at a time.
+pub const WINDOWS_COUNTED_MAX: usize = 1 << 16;
+/// Memory of chunk bodies that are on their way into a chunkserver.
+pub const INCOMING_BYTES_MAX: usize = 64 << 20;
+/// How long a chunk body waits for that memory before it is refused.
+pub const INCOMING_WAIT_MS: u64 = 5_000;
+/// Chunk bodies on their way out of a chunkserver, each of which holds one piece in memory.
+pub const OUTGOING_MAX: usize = 512;
+/// A piece of a chunk body on its way out.
+pub const OUTGOING_PIECE_BYTES: u32 = 256 << 10;
+/// Re-verifications on behalf of readers at a time; more are dropped, the next reader reports again.
+pub const REPORTED_CHECKS_MAX: usize = 4;
+/// Chunks in one page of an inventory.
+pub const INVENTORY_PAGE_MAX: usize = 1000;
+/// How often a chunkserver tells the masters how it is.
+pub const HEARTBEAT_MS: u64 = 2_000;
+
 const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && GROUP_BYTES.is_power_of_two());
 const _: () = assert!(CHUNK_MAX_BYTES.is_multiple_of(GROUP_BYTES) && CHUNK_FIXED_BYTES <= CHUNK_MAX_BYTES);
@@ -103,3 +164,6 @@ const _: () = assert!(INLINE_MAX_BYTES < ENTRY_MAX_BYTES as u64 && ENTRY_MAX_BYT
 const _: () = assert!(SESSION_RENEW_MS * 3 < SESSION_TTL_MS && WINDOW_REPLACE_MS * 2 < WINDOW_MAX_MS);
 const _: () = assert!(SEGMENT_ENTRIES as u64 <= WINDOW_CHUNKS_MAX && SEGMENT_ENTRIES <= RELEASE_ROWS_MAX);
 const _: () = assert!(BUFFER_BUDGET_BYTES >= 8 * CHUNK_MAX_BYTES as usize);
+const _: () = assert!(PACK_MIN_BYTES > CHUNK_MAX_BYTES + 64 * 1024 && PACK_BYTES > PACK_MIN_BYTES);
+const _: () = assert!(INCOMING_BYTES_MAX >= 4 * CHUNK_MAX_BYTES as usize);
+const _: () = assert!(OUTGOING_PIECE_BYTES.is_multiple_of(GROUP_BYTES));

@@ -1,34 +1,44 @@
 //! Factors that bring every member's share of slots to its weight.
 //!
 //! For each leading position in turn: count how many slots each member has won up to and including it, compare with what
-//! its weight asks for, scale its factor at this position by the quotient, repeat until all are within [`TOLERANCE`]. The
-//! tolerance is wider than needed for balance on purpose: correcting chance to the last slot would make a change of one
-//! member move a little of everybody's data.
+//! its weight asks for, scale its factor at this position by the quotient, repeat until all are within [`TOLERANCE`].
+//!
+//! Every correction moves data, so no more is corrected than must be: a ring begins with the factors of the one before it, and
+//! keeps them at a position where all shares are within [`ACCEPTED`].
 
 use super::draw::{self, Field, Given, ONE};
 use super::{CALIBRATED_POSITIONS, Member, SLOTS};
 use crate::ids::Slot;
 
-/// A member's share may differ by this part of itself from its weight's.
-const TOLERANCE: f64 = 0.025;
+/// A position is corrected where a member's share differs by more than this part of itself from its weight's…
+const ACCEPTED: f64 = 0.045;
+/// …until all differ by no more than this.
+const TOLERANCE: f64 = 0.03;
 /// Rounds per position. Shares that are still off then are off because zones or distinct nodes allow no better.
-const ROUNDS: usize = 32;
+const ROUNDS: usize = 48;
+/// Part of a correction that is made at a time at later positions.
+const STEP: f64 = 12.0;
 /// Bounds of a factor.
 const FACTOR_MIN: f64 = 1.0 / 256.0;
 const FACTOR_MAX: f64 = 256.0;
 
-/// Factors of all members, in units of 1/65536.
-pub(super) fn factors(members: &[Member], zones: &[u16]) -> Vec<[u32; CALIBRATED_POSITIONS]> {
+/// Factors of all members, in units of 1/65536. `begin`: those to begin with.
+pub(super) fn factors(
+    members: &[Member],
+    zones: &[u16],
+    begin: Vec<[u32; CALIBRATED_POSITIONS]>,
+) -> Vec<[u32; CALIBRATED_POSITIONS]> {
     let field = Field { members, zones };
-    let mut factors = vec![[ONE; CALIBRATED_POSITIONS]; members.len()];
+    let mut factors = begin;
     let weighted = members.iter().filter(|member| member.weight > 0).count();
     let mut given = vec![Given::none(members.len()); SLOTS];
     let mut before = vec![0.0; members.len()];
+    let draws = draws(members);
     // Where every member with weight has a place, shares are what they are.
     for position in 0..CALIBRATED_POSITIONS.min(weighted.saturating_sub(1)) {
         let wanted = targets(members, zones, position + 1);
-        let mut factor = vec![1.0; members.len()];
-        let draws = draws(members, position);
+        let mut factor: Vec<f64> =
+            factors.iter().map(|factors| f64::from(factors[position]) / f64::from(ONE)).collect();
         let mut rounds = 0;
         let winners = loop {
             let fixed: Vec<u32> = factor.iter().map(|factor| (factor * f64::from(ONE)) as u32).collect();
@@ -39,14 +49,15 @@ pub(super) fn factors(members: &[Member], zones: &[u16]) -> Vec<[u32; CALIBRATED
             let worst =
                 (0..members.len()).filter(|index| wanted[*index] > 0.0).map(|index| off(&index)).fold(0.0, f64::max);
             rounds += 1;
-            if worst <= TOLERANCE || rounds == ROUNDS {
+            if worst <= if rounds == 1 { ACCEPTED } else { TOLERANCE } || rounds == ROUNDS {
                 factors.iter_mut().zip(fixed).for_each(|(factors, fixed)| factors[position] = fixed);
                 break winners;
             }
             for (index, factor) in factor.iter_mut().enumerate() {
                 let have = here[index].max(1.0 / SLOTS as f64);
                 let want = (wanted[index] - before[index]).max(1.0 / SLOTS as f64);
-                *factor = (*factor * (want / have).clamp(0.5, 2.0)).clamp(FACTOR_MIN, FACTOR_MAX);
+                let step = damped((want / have).clamp(0.25, 4.0), position);
+                *factor = (*factor * step).clamp(FACTOR_MIN, FACTOR_MAX);
             }
         };
         for (given, winner) in given.iter_mut().zip(&winners) {
@@ -57,8 +68,17 @@ pub(super) fn factors(members: &[Member], zones: &[u16]) -> Vec<[u32; CALIBRATED
     factors
 }
 
-fn draws(members: &[Member], position: usize) -> Vec<Vec<u64>> {
-    let of_slot = |slot| members.iter().map(|member| draw::cost(member.node, Slot(slot), position)).collect();
+/// How much to change a factor for a share that should grow by `quotient`. Draws are shared by all positions, and those who
+/// are left at a later one have all lost the earlier ones by little: there a small factor moves many slots.
+fn damped(quotient: f64, position: usize) -> f64 {
+    match position {
+        0 => quotient,
+        _ => 1.0 + (quotient - 1.0) / STEP,
+    }
+}
+
+fn draws(members: &[Member]) -> Vec<Vec<u64>> {
+    let of_slot = |slot| members.iter().map(|member| draw::cost(member.node, Slot(slot))).collect();
     (0..SLOTS as u16).map(of_slot).collect()
 }
 

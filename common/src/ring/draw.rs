@@ -8,13 +8,8 @@ pub(super) const ONE: u32 = 1 << 16;
 
 /// What `node` pays for a place in the list of `slot` before its weight counts: -log2 of a uniform draw from (0, 1], in units of
 /// 2⁻³². Divided by a weight, the smallest of such numbers falls to each node in proportion to its weight.
-///
-/// Each calibrated position has draws of its own (all later ones share one): the losers of a position must not be known by
-/// their draws at the next, or a factor there would have a wildly uneven effect. A node that joins still changes the set of
-/// a slot's first nodes by one at most.
-pub(super) fn cost(node: NodeId, slot: Slot, position: usize) -> u64 {
-    let position = position.min(CALIBRATED_POSITIONS) as u64;
-    neg_log2(mix(mix(u64::from(node.0)) ^ (u64::from(slot.0) | position << 32)))
+pub(super) fn cost(node: NodeId, slot: Slot) -> u64 {
+    neg_log2(mix(mix(u64::from(node.0)) ^ u64::from(slot.0)))
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014), after one step of its sequence.
@@ -88,10 +83,10 @@ impl Field<'_> {
         let count = count.min(self.members.len());
         let mut given = Given::none(self.members.len());
         let mut order = Vec::with_capacity(count);
+        let draws: Vec<u64> = self.members.iter().map(|member| cost(member.node, slot)).collect();
         for position in 0..count {
-            let draw = |index: usize| cost(self.members[index].node, slot, position);
             let factor = |index: usize| factors[index].get(position).copied().unwrap_or(ONE);
-            let Some(next) = self.next(&given, draw, factor) else { break };
+            let Some(next) = self.next(&given, |index| draws[index], factor) else { break };
             given.give(self, next);
             order.push(next);
         }
@@ -117,9 +112,9 @@ mod tests {
 
     #[test]
     fn draws_are_pinned() {
-        assert_eq!(cost(NodeId(1), Slot(0), 0), PINNED[0]);
-        assert_eq!(cost(NodeId(7), Slot(16_383), 2), PINNED[1]);
+        assert_eq!(cost(NodeId(1), Slot(0)), PINNED[0]);
+        assert_eq!(cost(NodeId(7), Slot(16_383)), PINNED[1]);
     }
 
-    const PINNED: [u64; 2] = [6191107521, 4997096131];
+    const PINNED: [u64; 2] = [6191107521, 25779030177];
 }

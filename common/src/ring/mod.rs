@@ -54,8 +54,11 @@ pub struct RingSpec {
     /// Members, by node id.
     pub members: Vec<Member>,
     /// Calibration of each member at each position, in units of 1/65536.
-    factors: Vec<[u32; CALIBRATED_POSITIONS]>,
+    factors: Vec<Factors>,
 }
+
+/// Calibration of one member at each position.
+type Factors = [u32; CALIBRATED_POSITIONS];
 
 /// A ring ready for look-ups. Immutable; shared by reference.
 #[derive(Debug)]
@@ -80,12 +83,29 @@ pub enum RingError {
 }
 
 impl RingSpec {
-    /// Calibrates a ring over `members`. Pure and deterministic; costs about a millisecond per member.
-    pub fn new(epoch: Epoch, mut members: Vec<Member>) -> RingSpec {
+    /// Calibrates a first ring over `members`. Pure and deterministic; costs a few milliseconds per member.
+    pub fn new(epoch: Epoch, members: Vec<Member>) -> RingSpec {
+        RingSpec::calibrated(epoch, members, &[])
+    }
+
+    /// Calibrates the ring that follows this one. Shares that are good enough stay as they are, so that a change moves little
+    /// more than it must.
+    pub fn followed_by(&self, epoch: Epoch, members: Vec<Member>) -> RingSpec {
+        let known: Vec<_> = self.members.iter().map(|member| member.node).zip(self.factors.iter().copied()).collect();
+        RingSpec::calibrated(epoch, members, &known)
+    }
+
+    /// `known`: factors of nodes to begin with, by node.
+    fn calibrated(epoch: Epoch, mut members: Vec<Member>, known: &[(NodeId, Factors)]) -> RingSpec {
         members.sort();
         members.dedup_by_key(|member| member.node);
         let zones = zone_indexes(&members);
-        let factors = calibrate::factors(&members, &zones);
+        let begin = |member: &Member| match known.binary_search_by_key(&member.node, |(node, _)| *node) {
+            Ok(index) => known[index].1,
+            Err(_) => mean(known),
+        };
+        let begin = members.iter().map(begin).collect();
+        let factors = calibrate::factors(&members, &zones, begin);
         RingSpec { algorithm: ALGORITHM_RENDEZVOUS, epoch, members, factors }
     }
 
@@ -185,6 +205,14 @@ impl Ring {
         let order = field.order(slot, &self.spec.factors, count);
         order.into_iter().skip(self.positions).map(|index| self.spec.members[index].node).collect()
     }
+}
+
+/// Factors of a member without any: those of the others on average, or one.
+fn mean(known: &[(NodeId, Factors)]) -> Factors {
+    std::array::from_fn(|position| {
+        let sum: u64 = known.iter().map(|(_, factors)| u64::from(factors[position])).sum();
+        sum.checked_div(known.len() as u64).map_or(draw::ONE, |mean| mean as u32)
+    })
 }
 
 fn zone_indexes(members: &[Member]) -> Vec<u16> {

@@ -64,6 +64,7 @@ fn a_heavy_node_holds_at_most_one_copy_of_everything() {
 
 #[test]
 fn a_change_moves_little_more_than_it_must() {
+    // Where one node makes its zone heavier than the others, the spread over zones itself moves data: a wider bound there.
     let mut worst: f64 = 0.0;
     let cases: &[(&[u32], &[u32], usize)] = &[
         (&[1; 3], &[1; 4], 1),
@@ -72,18 +73,18 @@ fn a_change_moves_little_more_than_it_must() {
         (&[2, 2, 2, 2], &[2, 2, 2, 2, 4], 1),
         (&[1; 6], &[1; 9], 3),
         (&[5, 6, 7, 8, 9, 10], &[5, 6, 7, 8, 9, 10, 8, 8, 8], 3),
+        (&[8; 24], &[8; 25], 4),
     ];
-    for (before, after, zones) in cases {
-        let (before, after) = (ring(1, members(before, *zones)), ring(2, members(after, *zones)));
-        for replicas in 1..=3 {
-            for (old, new) in [(&before, &after), (&after, &before)] {
-                let movement = movement(old, new, replicas);
+    for (small, large, zones) in cases {
+        for (before, after) in [(small, large), (large, small)] {
+            let before = ring(1, members(before, *zones));
+            let after = Ring::new(before.spec().followed_by(Epoch(2), members(after, *zones))).unwrap();
+            for replicas in 1..=3 {
+                let movement = movement(&before, &after, replicas);
                 worst = worst.max(movement.moved / movement.minimum);
-                assert!(
-                    movement.moved <= 1.25 * movement.minimum,
-                    "{before:?} {replicas}: {movement:?}",
-                    before = before.spec()
-                );
+                let bound = if small.len() == 24 { 1.4 } else { 1.25 };
+                assert!(movement.moved <= bound * movement.minimum, "{small:?} {large:?} {replicas}: {movement:?}");
+                assert!(worst_share_error(&after, replicas) <= 0.05);
             }
         }
     }
@@ -108,7 +109,7 @@ fn placement_is_pinned() {
 }
 
 const PINNED: [[u32; 7]; 4] =
-    [[5, 7, 6, 3, 4, 2, 1], [5, 6, 4, 7, 3, 2, 1], [7, 6, 5, 3, 2, 4, 1], [5, 3, 7, 4, 2, 6, 1]];
+    [[5, 7, 6, 3, 4, 2, 1], [5, 3, 4, 2, 1, 6, 7], [7, 6, 5, 4, 3, 2, 1], [5, 1, 6, 4, 3, 2, 7]];
 
 #[test]
 fn an_unknown_algorithm_is_refused() {
@@ -147,7 +148,8 @@ proptest! {
     #[test]
     fn a_removed_node_moves_only_its_own_copies_but_for_calibration(weights in proptest::collection::vec(8u32..12, 5..10)) {
         let before = ring(1, members(&weights, 1));
-        let after = ring(2, members(&weights[..weights.len() - 1], 1));
+        let after = before.spec().followed_by(Epoch(2), members(&weights[..weights.len() - 1], 1));
+        let after = Ring::new(after).unwrap();
         let movement = movement(&before, &after, 3);
         prop_assert!(movement.moved <= 1.25 * movement.minimum, "{:?}", movement);
     }

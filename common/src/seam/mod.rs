@@ -12,7 +12,7 @@ mod transport;
 
 pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
 pub use clock::{Clock, SystemClock};
-pub use disk::{Disk, DiskFile, DiskSpace, OpenMode, RealDisk};
+pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, OpenMode, RealDisk};
 pub use pool::{Pool, spawn_thread};
 pub use random::{OsRandom, Random};
 pub use transport::{BodyStream, BoxedIo, CallError, HttpTransport, Io, TlsTrust, Transport};

@@ -473,6 +473,9 @@ pub enum Done {
         boot: BootCount,
         /// Identities of its new disks, in the order asked for.
         new_volumes: Vec<VolumeId>,
+        /// Stamp of this entry: no older window can be without its touches on a disk that was not shut down cleanly, if every
+        /// chunk there counts as touched now.
+        stamp: Stamp,
     },
     /// A ring was made.
     Epoch(Epoch),
@@ -650,4 +653,10 @@ pub enum Refusal {
     /// A value out of its range.
     #[error("{0}")]
     Invalid(String),
+    /// The cluster has as many sessions as it may; some will end.
+    #[error("the cluster has {} sessions already", crate::limits::SESSIONS_MAX)]
+    TooManySessions,
+    /// The bytes of the source are kept inline, which a part cannot refer to: send them as a part instead.
+    #[error("{0} is kept inline; a part cannot refer to it, its bytes must be sent")]
+    SourceInline(FilePath),
 }

@@ -534,6 +534,10 @@ pub struct Joined {
     /// Its key, sealed under the secret part of its join token.
     #[serde(with = "serde_bytes")]
     pub sealed_key: Vec<u8>,
+    /// For a master: the cluster's key, sealed in the same way.
+    pub sealed_cluster_key: Option<Vec<u8>>,
+    /// The cluster that it joined.
+    pub membership: Box<Membership>,
 }
 
 impl std::fmt::Debug for Joined {
@@ -689,9 +693,11 @@ impl Refusal {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Refusal::SessionEnded => ErrorKind::Unknown,
-            Refusal::SessionCrowded | Refusal::ShortOfQuorum { .. } | Refusal::WindowEnded | Refusal::TooManyEpochs => {
-                ErrorKind::Unavailable
-            }
+            Refusal::SessionCrowded
+            | Refusal::TooManySessions
+            | Refusal::ShortOfQuorum { .. }
+            | Refusal::WindowEnded
+            | Refusal::TooManyEpochs => ErrorKind::Unavailable,
             Refusal::NoSuchBucket(_)
             | Refusal::NoSuchFile(_)
             | Refusal::NoSuchUpload(_)
@@ -719,6 +725,7 @@ impl Refusal {
             | Refusal::PartTooSmall { .. }
             | Refusal::InvalidRange { .. }
             | Refusal::Unsupported(_)
+            | Refusal::SourceInline(_)
             | Refusal::Invalid(_) => ErrorKind::Invalid,
         }
     }

@@ -1,5 +1,21 @@
-//! The server roles. This build has none of them yet.
+//! The server roles: what a process runs, put together from the crates that do the work.
+//!
+//! `cairn server` runs all of them in one process; `cairn master`, `cairn chunkserver` and `cairn gateway` run one each. All are
+//! the same start: settings, identity (from the folder, from a join, or of a new cluster), listeners, then master,
+//! chunkserver and gateway in this order, each using the one before through memory.
 
+mod args;
+mod cluster;
+mod identity;
+mod join;
+mod near;
+mod ports;
+mod process;
+mod ready;
+mod server;
+mod settings;
+
+use clap::Parser as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -12,7 +28,22 @@ pub(crate) fn is_role(argument: Option<&OsString>) -> bool {
 }
 
 /// Runs the role that the arguments name until the process is told to stop.
-pub(crate) fn main(_arguments: Vec<OsString>) -> ExitCode {
-    eprintln!("cairn: this build has no server roles");
-    ExitCode::from(7)
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let args::RoleCommand { role } = match args::RoleCommand::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are no errors.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let (roles, arguments) = role.split();
+    match settings::Settings::new(roles, arguments).and_then(process::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,321 @@
+//! The one thread that changes a volume.
+//!
+//! It takes every change that waits, writes the records of all of them, makes them durable with one fdatasync, tells the index,
+//! and only then answers. While it syncs, the next group gathers. Because nothing else changes the volume, a change that was
+//! decided here cannot be overtaken: confirming a copy, removing it, moving it and replacing it are in one order.
+//!
+//! An error of a write or a sync is final (P6): it fails the whole group and seals the pack for ever; EIO retires the volume.
+
+use super::super::index::{IndexError, PackRow};
+use super::super::pack::{PackNumber, Position};
+use super::active::{ActivePack, Synced};
+use super::changes::{Changes, PackRows, Written, apply_to};
+use super::group::Group;
+use super::identity::CleanMark;
+use super::job::{Answer, AppendError, Job};
+use super::shared::{Health, Shared};
+use super::stage::{Staged, stage};
+use super::{reserve, stage::Purpose};
+use cairn_common::limits::{APPEND_GROUP_BYTES, INDEX_LAG_BYTES};
+use cairn_common::seam::DiskTrouble;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// State of the thread.
+pub(super) struct Appender {
+    shared: Arc<Shared>,
+    active: Option<ActivePack>,
+    next_number: PackNumber,
+    rows: Arc<PackRows>,
+    /// Changes that are durable and that the index has not taken yet. Nothing else is done before it has.
+    unindexed: Option<Written>,
+    /// Bytes appended since the index was flushed.
+    unflushed_bytes: u64,
+}
+
+impl Appender {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        active: Option<ActivePack>,
+        next_number: PackNumber,
+        rows: PackRows,
+    ) -> Appender {
+        let rows = Arc::new(rows);
+        let appender = Appender { shared, active, next_number, rows, unindexed: None, unflushed_bytes: 0 };
+        appender.show_room();
+        reserve::ensure(&appender.shared);
+        appender
+    }
+
+    /// Works until it is told to stop, or nobody can ask any more.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut weight = first.weight();
+            let mut jobs = vec![first];
+            while weight < APPEND_GROUP_BYTES
+                && let Ok(job) = queue.try_recv()
+            {
+                weight += job.weight();
+                jobs.push(job);
+            }
+            let Some(answer) = self.process(jobs) else { continue };
+            queue.close();
+            while let Ok(job) = queue.try_recv() {
+                job.refuse(AppendError::Failed("it is being stopped".to_owned()));
+            }
+            let _ = answer.send(self.stop());
+            return;
+        }
+    }
+
+    /// Carries out jobs in their order, as one group or, where a pack ends, as several. Returns who asked to stop.
+    pub(super) fn process(&mut self, jobs: Vec<Job>) -> Option<Answer<()>> {
+        let mut stop = None;
+        let mut open: Option<Group> = None;
+        for job in jobs {
+            let mut group = match open.take().map_or_else(|| self.begin(), Ok) {
+                Ok(group) => group,
+                Err(error) => {
+                    if let Job::Stop { answer } = job {
+                        stop = Some(answer)
+                    } else {
+                        job.refuse(error)
+                    }
+                    continue;
+                }
+            };
+            match job {
+                Job::Stop { answer } => stop = Some(answer),
+                Job::DropPack { pack, answer } => {
+                    self.commit(group);
+                    let _ = answer.send(self.drop_pack(pack));
+                    continue;
+                }
+                job => {
+                    open = match stage(&self.shared, &mut group, job) {
+                        Ok(Staged::Done) => Some(group),
+                        Ok(Staged::NeedsRoom(job, bytes, purpose)) => {
+                            self.commit(group);
+                            self.stage_with_room(job, bytes, purpose)
+                        }
+                        Err(error) => abandon(group, &error),
+                    };
+                    continue;
+                }
+            }
+            open = Some(group);
+        }
+        if let Some(group) = open {
+            self.commit(group);
+        }
+        stop
+    }
+
+    /// A new group, unless nothing can be changed now.
+    fn begin(&mut self) -> Result<Group, AppendError> {
+        self.check()?;
+        Ok(Group::new(self.active.as_ref(), self.changes()))
+    }
+
+    /// Whether anything can be changed now: the volume is well, and the index has taken all that is durable.
+    fn check(&mut self) -> Result<(), AppendError> {
+        if let Health::Failed(reason) | Health::Retired(reason) = self.shared.health() {
+            return Err(AppendError::Failed(reason));
+        }
+        self.unindexed.take().map_or(Ok(()), |written| self.index(written))
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::new(Arc::clone(&self.shared.index), Arc::clone(&self.rows))
+    }
+
+    /// Makes room and starts a new group with the job in it. Without room the job is refused.
+    fn stage_with_room(&mut self, job: Job, bytes: u32, purpose: Purpose) -> Option<Group> {
+        match self.make_room(bytes, purpose).and_then(|()| self.begin()) {
+            Ok(mut group) => match stage(&self.shared, &mut group, job) {
+                Ok(Staged::Done) => Some(group),
+                Ok(Staged::NeedsRoom(..)) => unreachable!("room for {bytes} bytes was made"),
+                Err(error) => abandon(group, &error),
+            },
+            Err(error) => {
+                job.refuse(error);
+                None
+            }
+        }
+    }
+
+    /// Makes a group durable, then visible, then known to those who wait for it; in this order and no other.
+    fn commit(&mut self, group: Group) {
+        if group.is_empty() {
+            return;
+        }
+        let bytes = group.bytes();
+        let durable = group.make_durable(self.active.as_mut());
+        let (mut changes, answers) = group.into_parts();
+        let synced: Option<Synced> = match durable {
+            Ok(synced) => synced,
+            Err(error) => {
+                let error = self.fail(&error, "appending");
+                drop(changes);
+                answers.fail(&error);
+                return;
+            }
+        };
+        if let Some(active) = self.active.as_ref().filter(|_| bytes > 0) {
+            changes.pack(active.number()).covered = active.end().offset;
+            self.shared.set_appended(active.end());
+            self.show_room();
+        }
+        metrics::counter!("cairn_pack_groups_total").increment(1);
+        metrics::counter!("cairn_pack_bytes_total").increment(u64::from(bytes));
+        match self.index(changes.finish()) {
+            Ok(()) => answers.succeed(synced.as_ref()),
+            Err(error) => answers.fail(&error),
+        }
+        self.unflushed_bytes += u64::from(bytes);
+        if self.unflushed_bytes >= self.shared.settings.index_lag_bytes.unwrap_or(INDEX_LAG_BYTES) {
+            self.flush_index();
+        }
+    }
+
+    /// Writes changes that are durable to the index. If it does not take them they are kept, and written before anything else.
+    fn index(&mut self, written: Written) -> Result<(), AppendError> {
+        match self.shared.index.write(&written.batch) {
+            Ok(()) => {
+                apply_to(Arc::make_mut(&mut self.rows), &written.batch);
+                self.shared.publish(&written.batch, &written.moved);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(volume = %self.shared.identity.volume, %error, "the index does not take changes");
+                self.unindexed = Some(written);
+                Err(AppendError::Index(error.to_string()))
+            }
+        }
+    }
+
+    fn flush_index(&mut self) {
+        match self.shared.index.flush(false) {
+            Ok(()) => self.unflushed_bytes = 0,
+            // A start reads more, that is all.
+            Err(error) => tracing::warn!(volume = %self.shared.identity.volume, %error, "the index was not flushed"),
+        }
+    }
+
+    /// Sees to it that a record of `bytes` fits into the active pack.
+    fn make_room(&mut self, bytes: u32, purpose: Purpose) -> Result<(), AppendError> {
+        if purpose == Purpose::Chunk && !reserve::ensure(&self.shared) {
+            return Err(AppendError::Full);
+        }
+        if self.active.as_ref().is_some_and(|active| active.room() >= bytes) {
+            return Ok(());
+        }
+        let new_packs = self.shared.space().map_err(|error| self.fail(&error, "asking for space"))?.new_packs;
+        let number = self.next_number;
+        self.next_number = PackNumber(number.0.checked_add(1).ok_or(AppendError::Full)?);
+        let (folder, identity) = (&self.shared.folder, &self.shared.identity);
+        let mut made = if new_packs > 0 {
+            ActivePack::create(folder, identity, number, self.shared.pack_bytes)
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        if made.is_err() && purpose == Purpose::Upkeep && reserve::take(&self.shared) {
+            made = ActivePack::from_reserve(folder, identity, number);
+        }
+        match made {
+            Ok(new) => {
+                self.shared.set_file(number, Some(u64::from(new.size())));
+                if let Some(old) = self.active.replace(new) {
+                    self.seal(&old)?;
+                }
+                self.show_room();
+                // A pack that was the reserve may be too small for a large chunk.
+                if self.active.as_ref().is_some_and(|active| active.room() >= bytes) {
+                    Ok(())
+                } else {
+                    Err(AppendError::Full)
+                }
+            }
+            Err(error) if DiskTrouble::of(&error) == DiskTrouble::Full => Err(AppendError::Full),
+            Err(error) => Err(self.fail(&error, "making a pack")),
+        }
+    }
+
+    /// Ends a pack that is full: all of it is durable and in the index.
+    fn seal(&mut self, pack: &ActivePack) -> Result<(), AppendError> {
+        pack.cut().map_err(|error| self.fail(&error, "ending a pack"))?;
+        self.shared.set_file(pack.number(), Some(u64::from(pack.end().offset)));
+        let mut changes = self.changes();
+        let row = changes.pack(pack.number());
+        (row.covered, row.sealed) = (pack.end().offset, true);
+        self.index(changes.finish())
+    }
+
+    /// Deletes a sealed pack in which nothing lives. The index must never again point into it, so it is flushed first.
+    fn drop_pack(&mut self, number: PackNumber) -> Result<bool, AppendError> {
+        let nothing_lives = |row: &PackRow| row.sealed && row.live_chunks == 0 && row.bad == 0;
+        if !self.rows.get(&number).is_some_and(nothing_lives) {
+            return Ok(false);
+        }
+        self.check()?;
+        self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))?;
+        let disk = self.shared.folder.disk();
+        let removed = disk.remove(&self.shared.folder.pack_path(number));
+        removed
+            .and_then(|()| disk.sync_dir(&self.shared.folder.packs_path()))
+            .map_err(|error| self.fail(&error, "deleting a pack"))?;
+        self.shared.forget_file(number);
+        self.shared.set_file(number, None);
+        let mut changes = self.changes();
+        changes.forget_pack(number);
+        self.index(changes.finish())?;
+        reserve::ensure(&self.shared);
+        Ok(true)
+    }
+
+    /// The disk failed in a way that is final. Whatever was being written is not there, and the pack is sealed for ever.
+    fn fail(&mut self, error: &io::Error, doing: &str) -> AppendError {
+        let volume = self.shared.identity.volume;
+        tracing::error!(%volume, %error, doing, "a volume failed");
+        self.active = None;
+        self.show_room();
+        let reason = format!("{doing}: {error}");
+        match DiskTrouble::of(error) {
+            DiskTrouble::Full => return AppendError::Full,
+            DiskTrouble::Broken => {
+                self.shared.worsen(Health::Retired(reason.clone()));
+                if let Err(error) = self.shared.folder.mark_retired(&reason) {
+                    tracing::error!(%volume, %error, "the volume cannot be marked as retired");
+                }
+            }
+            DiskTrouble::ReadOnly | DiskTrouble::Other => self.shared.worsen(Health::Failed(reason.clone())),
+        }
+        AppendError::Failed(reason)
+    }
+
+    /// Shows how much the active pack still takes.
+    fn show_room(&self) {
+        self.shared.set_room(self.active.as_ref().map_or(0, |active| u64::from(active.room())));
+    }
+
+    /// Leaves the volume so that the next start has nothing to read again.
+    fn stop(&mut self) -> Result<(), AppendError> {
+        self.check()?;
+        self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))?;
+        let end: Position = self.shared.appended();
+        let mark = CleanMark { boot: self.shared.identity.boot, end };
+        self.shared
+            .folder
+            .leave_clean_mark(&mark)
+            .map_err(|error| self.fail(&error, "leaving the mark of a clean stop"))
+    }
+}
+
+/// Gives up a group that cannot be told from the index any more; nothing of it was written.
+fn abandon(group: Group, error: &IndexError) -> Option<Group> {
+    tracing::warn!(%error, "the index cannot be read");
+    let (_, answers) = group.into_parts();
+    answers.fail(&AppendError::Index(error.to_string()));
+    None
+}

@@ -1,0 +1,34 @@
+//! The masters as a process sees them that is one itself: its own member first, the one that leads for the rest.
+
+use async_trait::async_trait;
+use cairn_common::net::RemoteMaster;
+use cairn_common::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply};
+use cairn_master::MasterServer;
+use std::sync::Arc;
+
+/// Asks the member in this process, which answers every question by itself and every command while it leads; what it cannot do
+/// goes to the others.
+pub(super) struct NearMaster {
+    own: Arc<MasterServer>,
+    others: Arc<RemoteMaster>,
+}
+
+impl NearMaster {
+    pub(super) fn new(own: Arc<MasterServer>, others: Arc<RemoteMaster>) -> NearMaster {
+        NearMaster { own, others }
+    }
+}
+
+#[async_trait]
+impl Master for NearMaster {
+    async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
+        // A member without a state yet has no use for the call, and takes no time to say so.
+        match self.own.call(caller, call.clone()).await {
+            // Nothing was done here.
+            Err(MasterError::NotLeader { .. } | MasterError::Unavailable(_)) if self.own.has_others() => {
+                self.others.call(caller, call).await
+            }
+            answer => answer,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What both APIs have in common: the client, the clocks, and the bounds.
+
+use crate::credentials::Credentials;
+use crate::observe::RequestLog;
+use crate::options::GatewayOptions;
+use crate::upload::{Drain, IncomingBody};
+use axum::body::Body;
+use cairn_client::Client;
+use cairn_common::seam::{Clock, Random};
+use cairn_common::wire::master::{Actor, Credential, KeyInfo};
+use http::{HeaderMap, HeaderValue, header};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The parts of a gateway, shared by everything that serves.
+pub(crate) struct Front {
+    client: Client,
+    pub(crate) options: GatewayOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) credentials: Credentials,
+    /// One permit for each running request.
+    pub(crate) running: Arc<Semaphore>,
+    drain: Arc<Drain>,
+}
+
+/// Who asks: the holder of an access key whose signature or secret was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity(pub(crate) Arc<Credential>);
+
+impl Identity {
+    /// The key, and what it allows.
+    pub(crate) fn key(&self) -> &KeyInfo {
+        &self.0.key
+    }
+}
+
+impl Front {
+    pub(crate) fn new(
+        client: Client,
+        options: GatewayOptions,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Front {
+        let credentials = Credentials::new(client.clone(), Arc::clone(&clock));
+        let running = Arc::new(Semaphore::new(options.requests_max));
+        let drain = Arc::new(Drain::new(Arc::clone(&clock)));
+        Front { client, options, clock, random, credentials, running, drain }
+    }
+
+    /// The client, asking in the name of the holder of an access key.
+    pub(crate) fn client_of(&self, access: &str) -> Client {
+        self.client.acting_as(Actor::Key(access.to_owned()))
+    }
+
+    /// Takes over the body of a request.
+    pub(crate) fn body(&self, headers: &HeaderMap, body: Body, log: &RequestLog) -> IncomingBody {
+        IncomingBody::new(body, expects_continue(headers), log.bytes_in(), Arc::clone(&self.drain))
+    }
+}
+
+/// Whether the client waits for `100 Continue` before it sends its body.
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .map(HeaderValue::as_bytes)
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// `Content-Length`, if there is one. The listener has refused requests with contradictory ones.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,63 @@
+//! Parameters that ask for features Cairn does not have: refused in words, where ignoring them would store something else than
+//! was asked for.
+
+use super::error::{custom, error, unsupported};
+use http::{HeaderMap, StatusCode};
+use s3s::{S3ErrorCode, S3Result};
+
+/// Headers of a write that ask for a feature, and what it is called.
+const FEATURES: &[(&str, &str)] = &[
+    ("x-amz-server-side-encryption", "Server-side encryption"),
+    ("x-amz-tagging", "Object tagging"),
+    ("x-amz-website-redirect-location", "Website redirection"),
+    ("x-amz-write-offset-bytes", "Appending"),
+    ("x-amz-grant-read", "A grant in a header"),
+    ("x-amz-grant-write", "A grant in a header"),
+    ("x-amz-grant-read-acp", "A grant in a header"),
+    ("x-amz-grant-write-acp", "A grant in a header"),
+    ("x-amz-grant-full-control", "A grant in a header"),
+    ("x-amz-mfa", "Multi-factor authentication"),
+    ("x-amz-bypass-governance-retention", "Object Lock"),
+];
+
+/// Headers of a write that there is no answer for but "not here".
+pub(crate) fn in_write(headers: &HeaderMap) -> S3Result<()> {
+    customer_keys(headers)?;
+    if let Some((_, what)) = FEATURES.iter().find(|(name, _)| headers.contains_key(*name)) {
+        return Err(unsupported(what));
+    }
+    if headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-")) {
+        return Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"));
+    }
+    let class = headers.get("x-amz-storage-class").map(http::HeaderValue::as_bytes);
+    if class.is_some_and(|class| class != b"STANDARD") {
+        return Err(error(S3ErrorCode::InvalidStorageClass, "The only storage class is STANDARD"));
+    }
+    acl(headers)
+}
+
+/// Canned ACLs that say what is the case anyway; there are no others.
+pub(crate) fn acl(headers: &HeaderMap) -> S3Result<()> {
+    match headers.get("x-amz-acl").map(http::HeaderValue::as_bytes) {
+        None | Some(b"private" | b"bucket-owner-full-control") => Ok(()),
+        Some(_) => Err(error(S3ErrorCode::AccessControlListNotSupported, "Buckets here do not have ACLs")),
+    }
+}
+
+/// Keys of the customer, which a read may carry too.
+pub(crate) fn customer_keys(headers: &HeaderMap) -> S3Result<()> {
+    let wanted = headers.keys().any(|name| {
+        name.as_str().starts_with("x-amz-server-side-encryption-customer-")
+            || name.as_str().starts_with("x-amz-copy-source-server-side-encryption-")
+    });
+    if wanted { Err(unsupported("Server-side encryption with customer keys")) } else { Ok(()) }
+}
+
+/// `partNumber` of an object, on reads: the boundaries of parts are not kept.
+pub(crate) fn part_of_multipart() -> s3s::S3Error {
+    custom(
+        "NotImplemented",
+        StatusCode::NOT_IMPLEMENTED,
+        "Reading one part of a multipart object is not implemented; use a range",
+    )
+}

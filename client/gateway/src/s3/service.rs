@@ -1,0 +1,147 @@
+//! The operations, as `s3s` calls them: each hands on to a function of its own module.
+
+use super::arrival::Arrival;
+use super::error::{self, denied, error};
+use super::{buckets, copy, delete, get, list, multipart, put, unset};
+use crate::front::{Front, Identity};
+use async_trait::async_trait;
+use cairn_client::Client;
+use cairn_common::file::{Condition, FileInfo};
+use cairn_common::ids::TenantId;
+use cairn_common::name::{BucketName, FilePath};
+use cairn_common::wire::command::Rights;
+use cairn_common::wire::master::Found;
+use http::HeaderMap;
+use s3s::dto;
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
+use std::sync::Arc;
+
+/// The operations of S3.
+pub(crate) struct Service {
+    front: Arc<Front>,
+}
+
+/// Who calls an operation, and with what beside its parameters.
+pub(crate) struct Caller {
+    /// Asks the cluster in the caller's name.
+    pub(crate) client: Client,
+    /// The headers of the request.
+    pub(crate) headers: HeaderMap,
+    pub(crate) front: Arc<Front>,
+    identity: Identity,
+    arrival: Option<Arrival>,
+}
+
+impl Caller {
+    /// The caller's tenant.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.identity.key().tenant
+    }
+
+    /// The secret that the request was signed with.
+    pub(crate) fn secret(&self) -> &str {
+        &self.identity.0.secret
+    }
+
+    /// Whether the caller may do something with a file other than the one the request names.
+    pub(crate) fn must(&self, bucket: &BucketName, key: &str, right: fn(&Rights) -> bool) -> S3Result<()> {
+        if self.identity.key().allows(bucket, Some(key), right) { Ok(()) } else { Err(denied()) }
+    }
+
+    /// The body of an upload.
+    pub(crate) fn arrival(&self) -> S3Result<&Arrival> {
+        self.arrival.as_ref().ok_or_else(|| {
+            tracing::error!("an upload was routed as something else");
+            error(S3ErrorCode::InternalError, "The body of the request was lost")
+        })
+    }
+
+    /// A file, whatever its version.
+    pub(crate) async fn stat(&self, path: &FilePath) -> S3Result<FileInfo> {
+        match self.client.stat(path, Condition::default()).await.map_err(error::operation)? {
+            Found::Here(info) => Ok(info),
+            Found::NotModified(info) => Ok(*info),
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(front: Arc<Front>) -> Service {
+        Service { front }
+    }
+
+    fn caller<T>(&self, mut request: S3Request<T>) -> S3Result<(Caller, T)> {
+        // Put there by the check of the rights, without which no operation is called.
+        let identity = request.extensions.remove::<Identity>().ok_or_else(denied)?;
+        let caller = Caller {
+            client: self.front.client_of(&identity.key().access),
+            headers: request.headers,
+            front: Arc::clone(&self.front),
+            identity,
+            arrival: request.extensions.remove(),
+        };
+        Ok((caller, request.input))
+    }
+}
+
+/// Hands operations on to functions of the same parameters.
+macro_rules! operations {
+    ($($operation:ident($input:ident) -> $output:ident = $function:path;)*) => {
+        #[async_trait]
+        impl S3 for Service {
+            $(async fn $operation(
+                &self,
+                request: S3Request<dto::$input>,
+            ) -> S3Result<S3Response<dto::$output>> {
+                let (caller, input) = self.caller(request)?;
+                $function(&caller, input).await
+            })*
+        }
+    };
+}
+
+operations! {
+    get_object(GetObjectInput) -> GetObjectOutput = get::get_object;
+    head_object(HeadObjectInput) -> HeadObjectOutput = get::head_object;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = get::get_object_attributes;
+    put_object(PutObjectInput) -> PutObjectOutput = put::put_object;
+    copy_object(CopyObjectInput) -> CopyObjectOutput = copy::copy_object;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::delete_object;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::delete_objects;
+    list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_objects;
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_objects_v2;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_object_versions;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
+    upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = multipart::upload_part_copy;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = multipart::complete;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = multipart::abort;
+    list_parts(ListPartsInput) -> ListPartsOutput = multipart::list_parts;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = multipart::list_uploads;
+    create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create_bucket;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete_bucket;
+    head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head_bucket;
+    list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list_buckets;
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::get_bucket_location;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unset::versioning;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = unset::bucket_acl;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = unset::object_acl;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = unset::object_tagging;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unset::legal_hold;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unset::retention;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::lifecycle;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = unset::bucket_tagging;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = unset::cors;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::encryption;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = unset::object_lock;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = unset::public_access_block;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = unset::ownership_controls;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = unset::website;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unset::logging;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unset::notification;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unset::request_payment;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unset::accelerate;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = unset::replication;
+}

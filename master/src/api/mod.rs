@@ -1,0 +1,110 @@
+//! What a master can be asked: check who asks, then propose a command or answer from the state.
+//!
+//! Every request comes through [`Master::call`], whether from this process or in a frame: first a barrier, so that everything
+//! that was acknowledged is known; then who asks ([`identify`]) and whether they may ([`access`]); then the request itself.
+
+mod access;
+mod files;
+mod frames;
+mod identify;
+mod keyring;
+mod nodes;
+mod sessions;
+mod writes;
+
+pub use frames::MasterFrames;
+pub(crate) use keyring::Keyring;
+
+use crate::query;
+use crate::server::MasterServer;
+use crate::store::MetaView;
+use access::{Need, Who, need};
+use async_trait::async_trait;
+use cairn_common::wire::command::Refusal;
+use cairn_common::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply, MasterRequest};
+
+#[async_trait]
+impl Master for MasterServer {
+    async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
+        self.barrier().await?;
+        let MasterCall { actor, request } = call;
+        let who = self.identify(caller, actor)?;
+        let need = need(&request);
+        if !who.may(&need) {
+            return Err(MasterError::Denied);
+        }
+        self.check_tenant(&who, &need)?;
+        match self.answer(caller, &who, request.clone()).await {
+            // Who may not list a bucket does not learn what is not in it.
+            Err(MasterError::Refused(Refusal::NoSuchFile(path))) if !who.may_list(&path) => Err(MasterError::Denied),
+            answer => answer,
+        }
+    }
+}
+
+impl MasterServer {
+    async fn answer(&self, caller: &Caller, who: &Who, request: MasterRequest) -> Result<MasterReply, MasterError> {
+        match request {
+            MasterRequest::Write { session, command } => {
+                self.write(caller, who, session, command).await.map(MasterReply::Done)
+            }
+            MasterRequest::Membership { revision } => self.membership(revision),
+            MasterRequest::WriteTokens { window, bucket } => self.write_tokens(caller, window, &bucket),
+            MasterRequest::Bucket { name } => {
+                let members = self.members()?;
+                Ok(MasterReply::Bucket(self.look(|view| query::bucket(view, &members, &name))?))
+            }
+            MasterRequest::Buckets => self.buckets(who),
+            MasterRequest::Stat { path, condition } => {
+                let found = self.look(|view| query::stat(view, &path, &condition))?;
+                Ok(MasterReply::File(Box::new(found)))
+            }
+            MasterRequest::Open { path, condition, range } => self.open(&path, &condition, range),
+            MasterRequest::Page { ticket, offset, end } => self.page(&ticket, offset, end),
+            MasterRequest::ReadTokens { ticket, offset } => self.read_tokens(&ticket, offset),
+            MasterRequest::List(request) => {
+                self.scan(move |view| query::list(view, &request)).await.map(MasterReply::Listed)
+            }
+            MasterRequest::Parts { path, upload, after, limit } => {
+                self.scan(move |view| query::parts(view, &path, upload, after, limit)).await.map(MasterReply::Parts)
+            }
+            MasterRequest::Uploads { bucket, prefix, delimiter, after, limit } => {
+                let uploads = move |view: &dyn MetaView| {
+                    query::uploads(view, &bucket, &prefix, delimiter.as_deref(), after.as_ref(), limit)
+                };
+                self.scan(uploads).await.map(MasterReply::Uploads)
+            }
+            MasterRequest::Credential { access } => self.credential(&access),
+            MasterRequest::CreateKey { name, given, cluster_admin, grants } => {
+                self.create_key(who, name, given, cluster_admin, grants).await
+            }
+            MasterRequest::DeleteKey { access } => self.delete_key(who, access).await,
+            MasterRequest::Keys => self.keys(who),
+            MasterRequest::CreateJoinToken => self.create_join_token().await,
+            MasterRequest::Join { name, zone, weight, address, roles } => {
+                self.join(who, name, zone, weight, address, roles).await
+            }
+            MasterRequest::Heartbeat(heartbeat) => self.heard(caller, heartbeat),
+            MasterRequest::Where { path, offset } => self.where_is(&path, offset),
+            MasterRequest::Status => self.cluster_status(),
+        }
+    }
+
+    /// A bucket of another tenant is as good as none. Making one that exists is refused by the command itself.
+    fn check_tenant(&self, who: &Who, need: &Need<'_>) -> Result<(), MasterError> {
+        let (Who::Key(key), Need::Rights(rights)) = (who, need) else { return Ok(()) };
+        let members = self.members()?;
+        let mut checked = None;
+        for (name, _, _) in rights {
+            if checked == Some(name) {
+                continue;
+            }
+            match self.look(|view| query::bucket(view, &members, name)) {
+                Ok(bucket) if bucket.tenant != key.tenant => return Err(MasterError::Denied),
+                Ok(_) | Err(MasterError::Refused(_)) => checked = Some(name),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Buckets.
+
+use super::QueryError;
+use crate::state::Members;
+use crate::store::key::{BucketKey, BucketOfTenantKey, BucketRow, UsageKey, decode_row};
+use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
+use cairn_common::ids::TenantId;
+use cairn_common::name::BucketName;
+use cairn_common::wire::command::Refusal;
+use cairn_common::wire::master::BucketInfo;
+
+/// What is known about a bucket.
+pub fn bucket(view: &dyn MetaView, members: &Members, name: &BucketName) -> Result<BucketInfo, QueryError> {
+    let row = find(view, name)?;
+    Ok(info(view, members, name, row)?)
+}
+
+/// All buckets of a tenant, by name.
+pub fn buckets(view: &dyn MetaView, members: &Members, tenant: TenantId) -> Result<Vec<BucketInfo>, QueryError> {
+    let mut buckets = Vec::new();
+    let mut cursor = view.scan(Table::System, KeyRange::prefix(BucketOfTenantKey::of(tenant)), Order::Forward)?;
+    while let Some((BucketOfTenantKey { name, .. }, _)) = decode_row(&*cursor)? {
+        let row = view.expect_row(&BucketKey(&name))?;
+        buckets.push(info(view, members, &name, row)?);
+        cursor.advance()?;
+    }
+    Ok(buckets)
+}
+
+/// The row of a bucket that must be there.
+pub(super) fn find(view: &dyn MetaView, name: &BucketName) -> Result<BucketRow, QueryError> {
+    view.row(&BucketKey(name))?.ok_or_else(|| Refusal::NoSuchBucket(name.clone()).into())
+}
+
+fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRow) -> Result<BucketInfo, StoreError> {
+    Ok(BucketInfo {
+        name: name.clone(),
+        id: row.id,
+        tenant: row.tenant,
+        created: row.created,
+        replicas: members.replicas(row.replicas),
+        replicas_follow: row.replicas.is_none(),
+        usage: view.row(&UsageKey(row.id))?.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,440 @@
+//! One member's part in the group: raft-rs, its log, and what waits for either. No threads, no channels, no clock: whoever drives
+//! it says what happened and what time it is, and carries out what it asks for. The running member (`node`) and the simulation
+//! drive the same code.
+
+use super::applier::{self, Local, Work};
+use super::batch::Batch;
+use super::log::{CachedLog, LogError, LogStore, SnapshotSource};
+use super::logger;
+use super::node::{GroupError, GroupStatus, Waiter};
+use cairn_common::ids::{NodeId, Stamp};
+use cairn_common::limits::{ENTRY_COMMANDS_MAX, ENTRY_MAX_BYTES};
+use cairn_common::wire::command::Envelope;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot};
+use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Ticks between two heartbeats of a leader.
+const HEARTBEAT_TICKS: usize = 5;
+/// Ticks without a leader after which a follower stands, at least; at random up to twice as many.
+const ELECTION_TICKS: usize = 12;
+/// Entries written again at a time when a log is opened.
+const REWRITE_ENTRIES: u64 = 1024;
+/// A follower that lacks no more entries than this has caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1000;
+/// Ticks after which an unanswered read round is begun anew.
+const READ_ROUND_TICKS: u32 = 20;
+
+/// A command on its way into an entry.
+pub(super) struct Proposal {
+    pub(super) envelope: Envelope,
+    /// The same, encoded by whoever proposed it.
+    pub(super) encoded: Vec<u8>,
+    pub(super) waiter: Waiter,
+}
+
+/// A change of the group's members.
+pub(super) struct Change {
+    pub(super) change: ConfChangeV2,
+    pub(super) waiter: oneshot::Sender<Result<(), GroupError>>,
+}
+
+/// What the core has others do, at once and in this order.
+pub(super) trait Effects {
+    /// Sends messages to other members. They may be lost.
+    fn send(&mut self, messages: Vec<Message>);
+
+    /// Gives work to the applier. An error means that it has stopped.
+    fn work(&mut self, work: Work) -> Result<(), String>;
+
+    /// Replaces the state by the fetched one of this position, after all work given before. Durable on return; the last stamp
+    /// in it.
+    fn install(&mut self, index: u64, term: u64) -> Result<Stamp, String>;
+}
+
+/// How a core begins.
+pub(super) struct CoreConfig {
+    pub(super) node: NodeId,
+    /// Members at the applied position.
+    pub(super) conf: ConfState,
+    /// Index of the last applied entry, and the last stamp in the state.
+    pub(super) applied: (u64, Stamp),
+    /// A number that no earlier run of this member had.
+    pub(super) run: u64,
+    /// Gives snapshots to members that have missed too much.
+    pub(super) snapshots: Option<Arc<dyn SnapshotSource>>,
+}
+
+/// Read rounds: those who wait for the next, and those of the one that is under way.
+#[derive(Default)]
+struct Reads {
+    waiting: Vec<oneshot::Sender<()>>,
+    rounds: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
+    next: u64,
+    age_ticks: u32,
+}
+
+pub(super) struct Core<L: LogStore> {
+    run: u64,
+    raw: RawNode<CachedLog<L>>,
+    pending: VecDeque<Proposal>,
+    /// Batches that were proposed here and are not committed, by number.
+    in_flight: BTreeMap<u64, Local>,
+    changes: BTreeMap<u64, oneshot::Sender<Result<(), GroupError>>>,
+    proposals: u64,
+    reads: Reads,
+    /// This member leads, and an entry of its own term is applied: the state holds everything before its term.
+    established: bool,
+    applied: u64,
+    /// Last stamp that was given.
+    stamp: Stamp,
+    entries: u64,
+}
+
+/// Opens raft-rs on a log. What the state has applied was committed, whatever the log remembers of it.
+fn open<L: LogStore>(config: &CoreConfig, mut log: L) -> Result<RawNode<CachedLog<L>>, LogError> {
+    let applied = config.applied.0;
+    let (last, first) = (log.last_index()?, log.truncated()?.0 + 1);
+    if applied > last || applied + 1 < first {
+        return Err(LogError(format!(
+            "it holds entries {first} to {last}, and the state is at {applied}: one of both is an old copy. Restore both \
+             together, or let this master join anew"
+        )));
+    }
+    // The last run may have ended with a failed sync, after which the page cache shows what the disk does not hold. Whatever
+    // the state does not have yet is written and synced once more before it is believed (P6).
+    let mut low = applied + 1;
+    while low <= last {
+        let high = (low + REWRITE_ENTRIES).min(last + 1);
+        let entries = log.entries(low, high)?;
+        log.append(&entries, None)?;
+        low = high;
+    }
+    let mut hard_state = log.hard_state()?;
+    if hard_state.commit < applied {
+        hard_state.commit = applied;
+        log.append(&[], Some(&hard_state))?;
+    }
+    let raft_config = Config {
+        id: u64::from(config.node.0),
+        applied,
+        election_tick: ELECTION_TICKS,
+        heartbeat_tick: HEARTBEAT_TICKS,
+        max_size_per_msg: ENTRY_MAX_BYTES as u64,
+        max_inflight_msgs: 64,
+        max_committed_size_per_ready: 16 << 20,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        ..Config::default()
+    };
+    let log = CachedLog::open(log, config.conf.clone(), config.snapshots.clone())?;
+    RawNode::new(&raft_config, log, &logger::logger()).map_err(|error| LogError(error.to_string()))
+}
+
+impl<L: LogStore> Core<L> {
+    pub(super) fn open(config: CoreConfig, log: L) -> Result<Core<L>, LogError> {
+        let raw = open(&config, log)?;
+        Ok(Core {
+            run: config.run,
+            raw,
+            pending: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            proposals: 0,
+            reads: Reads::default(),
+            established: false,
+            applied: config.applied.0,
+            stamp: config.applied.1,
+            entries: 0,
+        })
+    }
+
+    /// A group of one need not wait for an election.
+    pub(super) fn stand_if_alone(&mut self) -> Result<(), String> {
+        if self.is_only_voter() { self.raw.campaign().map_err(|error| error.to_string()) } else { Ok(()) }
+    }
+
+    pub(super) fn add_proposal(&mut self, proposal: Proposal) {
+        self.pending.push_back(proposal);
+    }
+
+    /// Whether more proposals should wait outside.
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() >= ENTRY_COMMANDS_MAX
+    }
+
+    pub(super) fn add_read(&mut self, waiter: oneshot::Sender<()>) {
+        self.reads.waiting.push(waiter);
+    }
+
+    pub(super) fn step(&mut self, message: Message) {
+        if let Err(error) = self.raw.step(message) {
+            tracing::debug!(%error, "a Raft message was not taken");
+        }
+    }
+
+    /// Proposes a change of members. Only a leader can, one at a time.
+    pub(super) fn change(&mut self, Change { change, waiter }: Change) {
+        if !self.is_established() {
+            let _ = waiter.send(Err(GroupError::NotLeader(self.leader())));
+            return;
+        }
+        self.proposals += 1;
+        match self.raw.propose_conf_change(self.context(self.proposals), change) {
+            Ok(()) => {
+                self.changes.insert(self.proposals, waiter);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a change of members was not taken");
+                let _ = waiter.send(Err(GroupError::Overloaded));
+            }
+        }
+    }
+
+    pub(super) fn transfer_leader(&mut self, to: NodeId) {
+        self.raw.transfer_leader(u64::from(to.0));
+    }
+
+    /// What became of a snapshot that a member was to fetch.
+    pub(super) fn snapshot_ended(&mut self, node: NodeId, fetched: bool) {
+        let status = if fetched { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raw.report_snapshot(u64::from(node.0), status);
+    }
+
+    /// Members that follow without a vote and have all but the last entries, if this member leads.
+    pub(super) fn caught_up(&self) -> Vec<NodeId> {
+        if !self.is_established() {
+            return Vec::new();
+        }
+        let progress = self.raw.raft.prs();
+        let enough = self.raw.raft.raft_log.last_index().saturating_sub(CAUGHT_UP_ENTRIES);
+        let conf = progress.conf().to_conf_state();
+        let is_close =
+            |id: &u64| progress.get(*id).is_some_and(|progress| progress.matched >= enough && progress.recent_active);
+        let close = conf.learners.into_iter().filter(is_close);
+        close.filter_map(|id| u32::try_from(id).ok()).map(NodeId).collect()
+    }
+
+    /// Members of the group, as this member has applied them.
+    pub(super) fn conf(&self) -> ConfState {
+        self.raw.raft.prs().conf().to_conf_state()
+    }
+
+    /// A message to this member could not be delivered.
+    pub(super) fn unreachable(&mut self, node: NodeId) {
+        self.raw.report_unreachable(u64::from(node.0));
+    }
+
+    /// Everything up to `index` is applied; `stamp` is the last in the state.
+    pub(super) fn applied(&mut self, index: u64, stamp: Stamp) {
+        self.raw.advance_apply_to(index);
+        self.applied = index;
+        self.stamp = self.stamp.max(stamp);
+        let term = self.raw.raft.raft_log.term(index).unwrap_or(0);
+        if self.raw.raft.state == StateRole::Leader && term == self.raw.raft.term {
+            self.established = true;
+        }
+    }
+
+    /// The state holds everything up to `index` without the log. What is in memory is kept, so that a follower that was away for
+    /// a moment needs no snapshot.
+    pub(super) fn flushed(&mut self, index: u64) -> Result<(), String> {
+        let index = index.min(self.raw.store().first_in_memory() - 1);
+        self.raw.mut_store().compact(index).map_err(|error| error.to_string())
+    }
+
+    /// Forgets entries that the state may not hold on disk: only for the seeded bug that does so.
+    pub(super) fn purge(&mut self, index: u64) -> Result<(), String> {
+        self.raw.mut_store().compact(index).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.raw.tick();
+        // A round may be lost with a message or a leader; those who wait join the next.
+        if !self.reads.rounds.is_empty() {
+            self.reads.age_ticks += 1;
+            if self.reads.age_ticks > READ_ROUND_TICKS {
+                let lost = std::mem::take(&mut self.reads.rounds);
+                self.reads.waiting.extend(lost.into_values().flatten());
+            }
+        }
+        self.reads.waiting.retain(|waiter| !waiter.is_closed());
+    }
+
+    /// Does all that can be done now: proposes what waits, begins a read round, and carries out what raft-rs asks for. An error
+    /// ends the member: its log cannot be written.
+    pub(super) fn advance(&mut self, wall_ms: u64, effects: &mut dyn Effects) -> Result<(), String> {
+        self.propose(wall_ms)?;
+        self.begin_reads();
+        while self.raw.has_ready() {
+            self.handle_ready(effects)?;
+        }
+        Ok(())
+    }
+
+    /// Tells everybody who waits that nobody knows.
+    pub(super) fn give_up(&mut self) {
+        for local in std::mem::take(&mut self.in_flight).into_values() {
+            applier::give_up(local.waiters);
+        }
+        for waiter in std::mem::take(&mut self.changes).into_values() {
+            let _ = waiter.send(Err(GroupError::Unknown));
+        }
+    }
+
+    pub(super) fn status(&self) -> GroupStatus {
+        GroupStatus {
+            term: self.raw.raft.term,
+            leader: self.leader(),
+            leading: self.is_established(),
+            alone: self.is_established() && self.is_only_voter(),
+            applied: self.applied,
+            stamp: self.stamp,
+            entries: self.entries,
+            commands: 0,
+        }
+    }
+
+    fn is_established(&self) -> bool {
+        self.established && self.raw.raft.state == StateRole::Leader
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        u32::try_from(self.raw.raft.leader_id).ok().filter(|id| *id != 0).map(NodeId)
+    }
+
+    fn is_only_voter(&self) -> bool {
+        let conf = self.raw.raft.prs().conf().to_conf_state();
+        conf.voters == [self.raw.raft.id] && conf.voters_outgoing.is_empty()
+    }
+
+    fn context(&self, number: u64) -> Vec<u8> {
+        [self.run.to_be_bytes(), number.to_be_bytes()].concat()
+    }
+
+    /// The number in a context that this run wrote.
+    fn number_of(&self, context: &[u8]) -> Option<u64> {
+        let (run, number) = context.split_first_chunk::<8>()?;
+        let ours = u64::from_be_bytes(*run) == self.run;
+        ours.then(|| number.try_into().map(u64::from_be_bytes).ok()).flatten()
+    }
+
+    /// Makes entries of all commands that wait.
+    fn propose(&mut self, wall_ms: u64) -> Result<(), String> {
+        if self.raw.raft.state != StateRole::Leader {
+            let leader = self.leader();
+            for proposal in self.pending.drain(..) {
+                let _ = proposal.waiter.send(Err(GroupError::NotLeader(leader)));
+            }
+            return Ok(());
+        }
+        while self.established && !self.pending.is_empty() {
+            let (mut bytes, mut commands, mut encoded, mut waiters) = (0, Vec::new(), Vec::new(), Vec::new());
+            while let Some(next) = self.pending.front()
+                && (commands.is_empty() || bytes + next.encoded.len() <= ENTRY_MAX_BYTES)
+            {
+                let Some(next) = self.pending.pop_front() else { break };
+                bytes += next.encoded.len();
+                commands.push(next.envelope);
+                encoded.push(next.encoded);
+                waiters.push(next.waiter);
+            }
+            let base = Stamp::from_ms(wall_ms).max(self.stamp.next(1));
+            let entry = Batch::assemble(base, &encoded);
+            self.proposals += 1;
+            if let Err(error) = self.raw.propose(self.context(self.proposals), entry.to_vec()) {
+                tracing::debug!(%error, "an entry was not taken");
+                let leader = self.leader();
+                for waiter in waiters {
+                    let _ = waiter.send(Err(GroupError::NotLeader(leader)));
+                }
+                return Ok(());
+            }
+            self.stamp = base.next(commands.len() as u64 - 1);
+            self.in_flight.insert(self.proposals, Local { batch: Batch::new(base, commands), waiters });
+        }
+        Ok(())
+    }
+
+    fn begin_reads(&mut self) {
+        let is_leader = self.raw.raft.state == StateRole::Leader;
+        let can_begin = if is_leader { self.established } else { self.raw.raft.leader_id != 0 };
+        // One round at a time: who comes while it is under way joins the next.
+        if self.reads.waiting.is_empty() || !self.reads.rounds.is_empty() || !can_begin {
+            return;
+        }
+        self.reads.next += 1;
+        self.reads.age_ticks = 0;
+        self.reads.rounds.insert(self.reads.next, std::mem::take(&mut self.reads.waiting));
+        self.raw.read_index(self.context(self.reads.next));
+    }
+
+    /// Stores, sends and hands on what raft-rs asks for, in its order.
+    fn handle_ready(&mut self, effects: &mut dyn Effects) -> Result<(), String> {
+        let mut ready = self.raw.ready();
+        if ready.ss().is_some() && self.raw.raft.state != StateRole::Leader {
+            self.established = false;
+            self.give_up();
+        }
+        // A leader's messages may go out while its own log is being synced (Raft thesis, 10.2.1).
+        effects.send(ready.take_messages());
+        if !ready.snapshot().is_empty() {
+            self.install(ready.snapshot(), effects)?;
+        }
+        self.hand_on(ready.take_committed_entries(), effects)?;
+        self.store(&ready)?;
+        effects.send(ready.take_persisted_messages());
+        for state in ready.take_read_states() {
+            let waiters = self.number_of(&state.request_ctx).and_then(|number| self.reads.rounds.remove(&number));
+            if let Some(waiters) = waiters {
+                effects.work(Work::Barrier(state.index, waiters))?;
+            }
+        }
+        let mut light = self.raw.advance_append(ready);
+        effects.send(light.take_messages());
+        self.hand_on(light.take_committed_entries(), effects)
+    }
+
+    /// Replaces the state, then begins the log anew behind it. A crash in between is found at the next start by the state's own
+    /// record of where it was taken over.
+    fn install(&mut self, snapshot: &Snapshot, effects: &mut dyn Effects) -> Result<(), String> {
+        let metadata = snapshot.get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        self.stamp = self.stamp.max(effects.install(index, term)?);
+        self.applied = index;
+        self.raw.mut_store().reset(index, term).map_err(|error| error.to_string())?;
+        self.raw.mut_store().set_conf(metadata.get_conf_state().clone());
+        Ok(())
+    }
+
+    fn store(&mut self, ready: &Ready) -> Result<(), String> {
+        self.entries += ready.entries().len() as u64;
+        // A new commit index alone need not be stored: it comes along with the next entries.
+        if ready.entries().is_empty() && !ready.must_sync() {
+            return Ok(());
+        }
+        self.raw.mut_store().append(ready.entries(), ready.hs()).map_err(|error| error.to_string())
+    }
+
+    fn hand_on(&mut self, entries: Vec<Entry>, effects: &mut dyn Effects) -> Result<(), String> {
+        for entry in entries {
+            let number = self.number_of(&entry.context);
+            if entry.entry_type == EntryType::EntryNormal {
+                let local = number.and_then(|number| self.in_flight.remove(&number));
+                effects.work(Work::Entry(entry, local))?;
+                continue;
+            }
+            let mut change = ConfChangeV2::default();
+            change.merge_from_bytes(&entry.data).map_err(|error| format!("entry {}: {error}", entry.index))?;
+            let conf = self.raw.apply_conf_change(&change).map_err(|error| error.to_string())?;
+            self.raw.mut_store().set_conf(conf.clone());
+            let waiter = number.and_then(|number| self.changes.remove(&number));
+            effects.work(Work::Conf { index: entry.index, term: entry.term, conf, waiter })?;
+        }
+        Ok(())
+    }
+}

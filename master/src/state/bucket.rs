@@ -1,0 +1,89 @@
+//! Buckets, and the counters of what is in them.
+
+use super::tx::{Step, Tx};
+use crate::store::StoreError;
+use crate::store::key::{BucketKey, BucketOfTenantKey, BucketRow, Present, TenantKey, TenantRow, UsageKey};
+use cairn_common::ids::{BucketId, TenantId};
+use cairn_common::limits::{BUCKETS_MAX, REPLICAS_MAX};
+use cairn_common::name::BucketName;
+use cairn_common::wire::command::{Done, Refusal};
+use cairn_common::wire::master::Usage;
+
+pub(super) fn create(tx: &mut Tx<'_>, name: &BucketName, tenant: TenantId, replicas: Option<u8>) -> Step<Done> {
+    if let Some(row) = tx.get(&BucketKey(name))? {
+        return Err(Refusal::BucketExists { name: name.clone(), same_tenant: row.tenant == tenant }.into());
+    }
+    if let Some(replicas) = replicas {
+        check_replicas(replicas)?;
+    }
+    let owner = tx.get(&TenantKey(tenant))?.unwrap_or_default();
+    if owner.buckets >= BUCKETS_MAX {
+        return Err(Refusal::TooManyBuckets.into());
+    }
+    // A stamp is never given twice, so a new bucket sees nothing of an earlier one of its name.
+    let id = BucketId(tx.stamp().0);
+    tx.put(&BucketKey(name), &BucketRow { id, tenant, created: tx.stamp(), replicas });
+    tx.put(&BucketOfTenantKey { tenant, name: name.clone() }, &Present);
+    tx.put(&UsageKey(id), &Usage::default());
+    tx.put(&TenantKey(tenant), &TenantRow { buckets: owner.buckets + 1 });
+    tx.totals(|totals| totals.buckets += 1)?;
+    Ok(Done::Bucket { bucket: id })
+}
+
+/// Removes a bucket without files and open multipart uploads. A staged upload into it can no longer be committed and ends in
+/// its time.
+pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
+    let row = find(tx, name)?;
+    let usage = tx.get(&UsageKey(row.id))?.unwrap_or_default();
+    if usage.files > 0 || usage.uploads > 0 {
+        return Err(Refusal::BucketNotEmpty(name.clone()).into());
+    }
+    let owner = tx.get(&TenantKey(row.tenant))?.unwrap_or_default();
+    tx.delete(&BucketKey(name));
+    tx.delete(&BucketOfTenantKey { tenant: row.tenant, name: name.clone() });
+    tx.delete(&UsageKey(row.id));
+    tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
+    tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
+    Ok(Done::Nothing)
+}
+
+/// The bucket of a name.
+pub(super) fn find(tx: &Tx<'_>, name: &BucketName) -> Step<BucketRow> {
+    tx.get(&BucketKey(name))?.ok_or_else(|| Refusal::NoSuchBucket(name.clone()).into())
+}
+
+pub(super) fn check_replicas(replicas: u8) -> Result<(), Refusal> {
+    if (1..=REPLICAS_MAX).contains(&replicas) {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid(format!("{replicas} copies: 1 to {REPLICAS_MAX} are possible")))
+    }
+}
+
+/// By how much the counters of a bucket change.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UsageChange {
+    pub(super) files: i64,
+    pub(super) bytes: i64,
+    pub(super) uploads: i64,
+    pub(super) pending_bytes: i64,
+}
+
+/// Changes the counters of a bucket. One that is gone has none. A counter never falls below zero: that would be a broken
+/// invariant, which [`check()`](super::check()) finds, and no reason to stop every master.
+pub(super) fn count(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> Result<(), StoreError> {
+    let Some(usage) = tx.get(&UsageKey(bucket))? else { return Ok(()) };
+    let usage = Usage {
+        files: usage.files.saturating_add_signed(change.files),
+        bytes: usage.bytes.saturating_add_signed(change.bytes),
+        uploads: usage.uploads.saturating_add_signed(change.uploads),
+        pending_bytes: usage.pending_bytes.saturating_add_signed(change.pending_bytes),
+    };
+    tx.put(&UsageKey(bucket), &usage);
+    Ok(())
+}
+
+/// A size as a change of a counter.
+pub(super) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("files are far below 8 EiB")
+}

@@ -1,0 +1,195 @@
+//! Files: making, copying, moving and removing versions.
+//!
+//! Conditions are judged here, against the row that the command replaces, so they are exact. Copy and move are steps of
+//! constant size: a version refers to its bytes, and only who holds them changes.
+
+use super::body::{self, Stored};
+use super::bucket::{self, UsageChange, signed};
+use super::staging;
+use super::tx::{Step, Tx};
+use crate::store::StoreError;
+use crate::store::key::{AttributesKey, BucketRow, CurrentKey, CurrentRow};
+use cairn_common::file::{Attributes, Condition, ConditionOutcome, ETags, S3Tag};
+use cairn_common::ids::BucketId;
+use cairn_common::limits::LIST_MAX_KEYS;
+use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::wire::command::{CommitFile, Committed, CopyFile, Deleted, Done, NewContent, Refusal};
+
+pub(super) fn commit(tx: &mut Tx<'_>, commit: &CommitFile) -> Step<Done> {
+    let bucket = bucket::find(tx, &commit.path.bucket)?;
+    let place = Place::of(tx, &bucket, &commit.path)?;
+    judge(&commit.condition, place.current.as_ref(), &commit.path)?;
+    commit.attributes.check()?;
+    let stored = match &commit.content {
+        NewContent::Inline(bytes) => body::store_inline(tx, bytes, commit.root, commit.length)?,
+        NewContent::Chunks(chunks) => staging::close(tx, &bucket, chunks, commit.root, commit.length)?,
+    };
+    Ok(Done::Committed(place.put(tx, &stored, commit.tag, &commit.attributes)?))
+}
+
+pub(super) fn copy(tx: &mut Tx<'_>, copy: &CopyFile) -> Step<Done> {
+    let to_bucket = bucket::find(tx, &copy.to.bucket)?;
+    let (from_bucket, source) = source(tx, &copy.from, &copy.from_condition)?;
+    if from_bucket.tenant.domain() != to_bucket.tenant.domain() {
+        return Err(Refusal::WrongDomain.into());
+    }
+    let place = Place::of(tx, &to_bucket, &copy.to)?;
+    judge(&copy.condition, place.current.as_ref(), &copy.to)?;
+    let attributes = match &copy.attributes {
+        Some(attributes) => {
+            attributes.check()?;
+            attributes.clone()
+        }
+        None => attributes_of(tx, from_bucket.id, copy.from.key.as_str(), &source)?,
+    };
+    let stored = hold(tx, &source)?;
+    Ok(Done::Committed(place.put(tx, &stored, source.tags.s3, &attributes)?))
+}
+
+pub(super) fn rename(
+    tx: &mut Tx<'_>,
+    from: &FilePath,
+    to: &Key,
+    from_condition: &Condition,
+    condition: &Condition,
+) -> Step<Done> {
+    let (bucket, source) = source(tx, from, from_condition)?;
+    let to = FilePath { bucket: from.bucket.clone(), key: to.clone() };
+    let place = Place::of(tx, &bucket, &to)?;
+    judge(condition, place.current.as_ref(), &to)?;
+    if to.key == from.key {
+        let replicas_durable = copies(tx, &source)?;
+        let CurrentRow { stamp, length, tags, .. } = source;
+        return Ok(Done::Committed(Committed { stamp, length, tags, replicas_durable, replaced: false }));
+    }
+    let attributes = attributes_of(tx, bucket.id, from.key.as_str(), &source)?;
+    // Held at its new place before it leaves the old one: its count never falls to zero on the way.
+    let stored = hold(tx, &source)?;
+    let committed = place.put(tx, &stored, source.tags.s3, &attributes)?;
+    remove(tx, &CurrentKey { bucket: bucket.id, key: from.key.as_str() }, &source)?;
+    Ok(Done::Committed(committed))
+}
+
+pub(super) fn delete(tx: &mut Tx<'_>, bucket: &BucketName, files: &[(Key, Condition)]) -> Step<Done> {
+    if files.len() > LIST_MAX_KEYS as usize {
+        return Err(Refusal::Unsupported(format!("at most {LIST_MAX_KEYS} files are removed at once")).into());
+    }
+    let bucket = bucket::find(tx, bucket)?;
+    let mut outcomes = Vec::with_capacity(files.len());
+    for (key, condition) in files {
+        let key = CurrentKey { bucket: bucket.id, key: key.as_str() };
+        outcomes.push(match tx.get(&key)? {
+            None => Deleted::Absent,
+            Some(current) if condition.judge(Some(current.facts())) != ConditionOutcome::Holds => {
+                Deleted::ConditionFailed
+            }
+            Some(current) => {
+                remove(tx, &key, &current)?;
+                Deleted::Removed
+            }
+        });
+    }
+    Ok(Done::Deleted(outcomes))
+}
+
+/// The file that a copy is made of.
+pub(super) fn source(tx: &Tx<'_>, path: &FilePath, condition: &Condition) -> Step<(BucketRow, CurrentRow)> {
+    let bucket = bucket::find(tx, &path.bucket)?;
+    let current = tx.get(&CurrentKey { bucket: bucket.id, key: path.key.as_str() })?;
+    let current = current.ok_or_else(|| Refusal::NoSuchFile(path.clone()))?;
+    judge(condition, Some(&current), path)?;
+    Ok((bucket, current))
+}
+
+/// For what writes, a version that is not modified fails the condition like any other.
+pub(super) fn judge(condition: &Condition, current: Option<&CurrentRow>, path: &FilePath) -> Result<(), Refusal> {
+    match condition.judge(current.map(CurrentRow::facts)) {
+        ConditionOutcome::Holds => Ok(()),
+        ConditionOutcome::Failed | ConditionOutcome::NotModified => {
+            Err(Refusal::ConditionFailed { path: path.clone() })
+        }
+    }
+}
+
+/// The attributes of a current version.
+pub(super) fn attributes_of(
+    tx: &Tx<'_>,
+    bucket: BucketId,
+    key: &str,
+    current: &CurrentRow,
+) -> Result<Attributes, StoreError> {
+    if current.attributes { tx.expect(&AttributesKey(CurrentKey { bucket, key })) } else { Ok(Attributes::default()) }
+}
+
+/// Adds a holder to the bytes of a version.
+fn hold(tx: &mut Tx<'_>, version: &CurrentRow) -> Result<Stored, StoreError> {
+    let copies = body::hold(tx, version.body)?;
+    Ok(Stored { body: version.body, root: version.tags.root, length: version.length, copies })
+}
+
+fn copies(tx: &Tx<'_>, version: &CurrentRow) -> Result<u8, StoreError> {
+    let manifest = body::manifest_of(tx, version.body)?;
+    Ok(manifest.map_or_else(|| tx.members().log_copies(), |(_, row)| row.copies))
+}
+
+/// Removes a current version.
+fn remove(tx: &mut Tx<'_>, key: &CurrentKey<'_>, current: &CurrentRow) -> Result<(), StoreError> {
+    tx.delete(key);
+    if current.attributes {
+        tx.delete(&AttributesKey(*key));
+    }
+    body::drop_one(tx, current.body)?;
+    let change = UsageChange { files: -1, bytes: -signed(current.length), ..UsageChange::default() };
+    bucket::count(tx, key.bucket, change)
+}
+
+/// Where a new version goes, and what is there now.
+pub(super) struct Place<'a> {
+    key: CurrentKey<'a>,
+    pub(super) current: Option<CurrentRow>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(tx: &Tx<'_>, bucket: &BucketRow, path: &'a FilePath) -> Result<Place<'a>, StoreError> {
+        let key = CurrentKey { bucket: bucket.id, key: path.key.as_str() };
+        Ok(Place { key, current: tx.get(&key)? })
+    }
+
+    /// Puts a new version there, whose holder of the bytes is in place, and lets go of the one it replaces.
+    pub(super) fn put(
+        &self,
+        tx: &mut Tx<'_>,
+        stored: &Stored,
+        tag: S3Tag,
+        attributes: &Attributes,
+    ) -> Result<Committed, StoreError> {
+        let tags = ETags { root: stored.root, s3: tag };
+        let row = CurrentRow {
+            stamp: tx.stamp(),
+            length: stored.length,
+            tags,
+            body: stored.body,
+            attributes: !attributes.is_empty(),
+        };
+        tx.put(&self.key, &row);
+        if row.attributes {
+            tx.put(&AttributesKey(self.key), attributes);
+        } else if self.current.is_some_and(|old| old.attributes) {
+            tx.delete(&AttributesKey(self.key));
+        }
+        let mut change = UsageChange { files: 1, bytes: signed(stored.length), ..UsageChange::default() };
+        if let Some(old) = &self.current {
+            body::drop_one(tx, old.body)?;
+            change.files -= 1;
+            change.bytes -= signed(old.length);
+        }
+        bucket::count(tx, self.key.bucket, change)?;
+        Ok(Committed {
+            stamp: row.stamp,
+            length: row.length,
+            tags,
+            replicas_durable: stored.copies,
+            replaced: self.current.is_some(),
+        })
+    }
+}

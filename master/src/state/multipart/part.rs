@@ -1,0 +1,155 @@
+//! Parts of a multipart upload: sent, or copied by reference.
+
+use super::find;
+use crate::state::body::{self, Stored};
+use crate::state::bucket::{self, UsageChange, signed};
+use crate::state::file;
+use crate::state::manifest::{self, Composite};
+use crate::state::staging;
+use crate::state::tx::{Step, Tx};
+use crate::store::key::{Body, BucketRow, CurrentRow, ManifestKey, PartKey, PartRow};
+use cairn_common::file::{Attributes, Checksum, Condition, S3Tag};
+use cairn_common::ids::ManifestId;
+use cairn_common::limits::{PART_MAX_BYTES, PARTS_MAX};
+use cairn_common::manifest::RootHasher;
+use cairn_common::name::FilePath;
+use cairn_common::wire::command::{CommitPart, Done, MultipartRef, NewContent, Refusal};
+use std::collections::BTreeMap;
+
+pub(in crate::state) fn commit_part(tx: &mut Tx<'_>, part: &CommitPart) -> Step<Done> {
+    let bucket = check_place(tx, &part.upload, part.number)?;
+    check_length(part.length)?;
+    Attributes { checksums: part.checksums.clone(), ..Attributes::default() }.check()?;
+    let NewContent::Chunks(chunks) = &part.content else {
+        // A file is inline as a whole or not at all: manifests refer to chunks only.
+        return Err(Refusal::Unsupported("parts are kept in chunks".to_owned()).into());
+    };
+    let stored = staging::close(tx, &bucket, chunks, part.root, part.length)?;
+    let row = PartRow {
+        body: stored.body,
+        composite: false,
+        root: stored.root,
+        length: stored.length,
+        md5: part.md5,
+        copies: stored.copies,
+        stamp: tx.stamp(),
+        checksums: part.checksums.clone(),
+    };
+    put(tx, &bucket, &part.upload, part.number, row)
+}
+
+pub(in crate::state) fn copy_part(
+    tx: &mut Tx<'_>,
+    upload: &MultipartRef,
+    number: u32,
+    from: &FilePath,
+    from_condition: &Condition,
+    range: Option<(u64, u64)>,
+) -> Step<Done> {
+    let bucket = check_place(tx, upload, number)?;
+    let (from_bucket, source) = file::source(tx, from, from_condition)?;
+    if from_bucket.tenant.domain() != bucket.tenant.domain() {
+        return Err(Refusal::WrongDomain.into());
+    }
+    let (start, end) = range.unwrap_or((0, source.length));
+    if end > source.length || (start >= end && range.is_some()) {
+        return Err(Refusal::InvalidRange { length: source.length }.into());
+    }
+    check_length(end - start)?;
+    let whole = (start, end) == (0, source.length);
+    let row = match source.body {
+        Body::Inline(_) => return Err(Refusal::SourceInline(from.clone()).into()),
+        Body::Empty => empty(tx),
+        Body::Manifest(id) if whole => whole_of(tx, id, &source, attributes(tx, &from_bucket, from, &source)?)?,
+        Body::Manifest(id) => range_of(tx, &bucket, id, start, end)?,
+    };
+    put(tx, &bucket, upload, number, row)
+}
+
+/// The bucket of an open upload, if `number` can be a part of it.
+fn check_place(tx: &Tx<'_>, upload: &MultipartRef, number: u32) -> Step<BucketRow> {
+    let (bucket, _, row) = find(tx, upload)?;
+    if row.is_none() {
+        return Err(Refusal::NoSuchUpload(upload.upload).into());
+    }
+    if !(1..=PARTS_MAX).contains(&number) {
+        return Err(Refusal::InvalidPartOrder(number).into());
+    }
+    Ok(bucket)
+}
+
+fn check_length(length: u64) -> Result<(), Refusal> {
+    if length <= PART_MAX_BYTES {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid(format!("a part has at most {PART_MAX_BYTES} bytes; this one has {length}")))
+    }
+}
+
+fn attributes(tx: &Tx<'_>, bucket: &BucketRow, path: &FilePath, source: &CurrentRow) -> Step<Attributes> {
+    Ok(file::attributes_of(tx, bucket.id, path.key.as_str(), source)?)
+}
+
+/// A part that is a whole file: it refers to the same manifest.
+fn whole_of(tx: &mut Tx<'_>, id: ManifestId, source: &CurrentRow, attributes: Attributes) -> Step<PartRow> {
+    let manifest = manifest::hold(tx, id)?;
+    let md5 = match source.tags.s3 {
+        S3Tag::Md5(md5) => md5,
+        S3Tag::Multipart(..) | S3Tag::Root => tag_of_root(&manifest.root.0),
+    };
+    // A checksum that is composed of parts is not one of the bytes.
+    let of_bytes = |(_, checksum): &(String, Checksum)| checksum.parts.is_none();
+    let checksums: BTreeMap<String, Checksum> = attributes.checksums.into_iter().filter(of_bytes).collect();
+    let stored = body::of_manifest(id, &manifest);
+    Ok(part_row(tx, stored, manifest.composite, md5, checksums))
+}
+
+/// A part that is a stretch of a file: a manifest of its own, of ranges of those that the file has.
+fn range_of(tx: &mut Tx<'_>, bucket: &BucketRow, id: ManifestId, start: u64, end: u64) -> Step<PartRow> {
+    let copies = tx.expect(&ManifestKey(id))?.copies;
+    let entries = manifest::ranges(tx, id, start, end)?;
+    let own = ManifestId(tx.stamp().0);
+    let composite = Composite { domain: bucket.tenant.domain(), replicas: bucket.replicas, copies };
+    let row = manifest::compose(tx, own, composite, entries);
+    let stored = body::of_manifest(own, &row);
+    Ok(part_row(tx, stored, true, tag_of_root(&row.root.0), BTreeMap::new()))
+}
+
+fn empty(tx: &Tx<'_>) -> PartRow {
+    let root = RootHasher::of(&[]);
+    let stored = Stored { body: Body::Empty, root, length: 0, copies: tx.members().log_copies() };
+    part_row(tx, stored, false, tag_of_root(&root.0), BTreeMap::new())
+}
+
+/// The tag of a part whose MD5 nobody computed: copied by reference, its bytes went through no gateway. Clients give it back
+/// when they complete the upload, and take it for nothing else.
+fn tag_of_root(root: &[u8; 32]) -> [u8; 16] {
+    let (first, _) = root.split_first_chunk().expect("a root has 32 bytes");
+    *first
+}
+
+fn part_row(
+    tx: &Tx<'_>,
+    stored: Stored,
+    composite: bool,
+    md5: [u8; 16],
+    checksums: BTreeMap<String, Checksum>,
+) -> PartRow {
+    let Stored { body, root, length, copies } = stored;
+    PartRow { body, composite, root, length, md5, copies, stamp: tx.stamp(), checksums }
+}
+
+/// Makes or replaces a part whose bytes are held.
+fn put(tx: &mut Tx<'_>, bucket: &BucketRow, upload: &MultipartRef, number: u32, row: PartRow) -> Step<Done> {
+    let key = PartKey { upload: upload.upload, number };
+    let replaced = tx.get(&key)?;
+    let mut pending_bytes = signed(row.length);
+    if let Some(old) = replaced {
+        body::drop_one(tx, old.body)?;
+        pending_bytes -= signed(old.length);
+    }
+    bucket::count(tx, bucket.id, UsageChange { pending_bytes, ..UsageChange::default() })?;
+    let done = Done::Part { md5: row.md5, length: row.length, stamp: row.stamp };
+    tx.put(&key, &row);
+    Ok(done)
+}

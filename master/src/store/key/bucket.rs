@@ -1,0 +1,125 @@
+//! Buckets, by name and by owner, and what is in them.
+
+use super::{KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
+use crate::store::Table;
+use cairn_common::ids::{BucketId, Stamp, TenantId};
+use cairn_common::name::BucketName;
+use cairn_common::wire::master::Usage;
+use serde::{Deserialize, Serialize};
+
+/// A bucket: its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketKey<'a>(pub &'a BucketName);
+
+/// A bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketRow {
+    /// Its number, which its files have in their keys. Never used again, so a new bucket of the same name sees nothing of it.
+    pub id: BucketId,
+    /// Its owner.
+    pub tenant: TenantId,
+    /// When it was made.
+    pub created: Stamp,
+    /// Copies of its chunks; `None`: the cluster's number, whatever it becomes.
+    pub replicas: Option<u8>,
+}
+
+/// A bucket of a tenant: tenant, name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketOfTenantKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub name: BucketName,
+}
+
+/// What is in a bucket: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageKey(pub BucketId);
+
+/// A tenant: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantKey(pub TenantId);
+
+/// A tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TenantRow {
+    /// How many buckets it has.
+    pub buckets: u32,
+}
+
+impl RowKey for BucketKey<'_> {
+    const TABLE: Table = Table::System;
+    type Row = BucketRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyWriter::system(SystemKind::Bucket).last(self.0.as_str().as_bytes()).finish()
+    }
+}
+
+impl BucketKey<'_> {
+    /// What the keys of all buckets start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::Bucket).finish()
+    }
+}
+
+impl BucketOfTenantKey {
+    /// What the keys of a tenant's buckets start with.
+    pub(crate) fn of(tenant: TenantId) -> Vec<u8> {
+        KeyWriter::system(SystemKind::BucketOfTenant).u32(tenant.0).finish()
+    }
+}
+
+impl RowKey for BucketOfTenantKey {
+    const TABLE: Table = Table::System;
+    type Row = Present;
+
+    fn encode(&self) -> Vec<u8> {
+        let writer = KeyWriter::system(SystemKind::BucketOfTenant).u32(self.tenant.0);
+        writer.last(self.name.as_str().as_bytes()).finish()
+    }
+}
+
+impl ScannedKey for BucketOfTenantKey {
+    fn decode(bytes: &[u8]) -> Option<BucketOfTenantKey> {
+        let mut reader = KeyReader::system(bytes, SystemKind::BucketOfTenant)?;
+        let tenant = TenantId(reader.u32()?);
+        Some(BucketOfTenantKey { tenant, name: BucketName::new(reader.last_text()?).ok()? })
+    }
+}
+
+impl RowKey for UsageKey {
+    const TABLE: Table = Table::System;
+    type Row = Usage;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyWriter::system(SystemKind::Usage).u64(self.0.0).finish()
+    }
+}
+
+impl UsageKey {
+    /// What the keys of all usages start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::Usage).finish()
+    }
+}
+
+impl ScannedKey for UsageKey {
+    fn decode(bytes: &[u8]) -> Option<UsageKey> {
+        let mut reader = KeyReader::system(bytes, SystemKind::Usage)?;
+        let id = BucketId(reader.u64()?);
+        reader.end(UsageKey(id))
+    }
+}
+
+impl RowKey for TenantKey {
+    const TABLE: Table = Table::System;
+    type Row = TenantRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyWriter::system(SystemKind::Tenant).u32(self.0.0).finish()
+    }
+}
+
+postcard_records!(BucketRow, Usage, TenantRow);
