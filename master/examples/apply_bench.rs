@@ -76,8 +76,7 @@ impl Bench {
         let (zone, address) = (n.to_string(), "http://node".to_owned());
         let roles = Roles { master: true, chunkserver: true, gateway: true };
         let (name, weight) = (n.to_string(), 1);
-        let add =
-            Command::AddNode { name, zone: zone.clone(), weight, address: address.clone(), roles, join_token };
+        let add = Command::AddNode { name, zone: zone.clone(), weight, address: address.clone(), roles, join_token };
         let Done::Node(node) = self.one(add) else { panic!("no node") };
         let new_disks = vec!["disk".to_owned()];
         let boot = Command::Boot { node, address, weight, zone, volumes: Vec::new(), new_disks };

@@ -5,9 +5,11 @@
 
 use super::body;
 use super::tx::{Step, Tx};
-use crate::store::StoreError;
 use crate::store::EntryWalk;
-use crate::store::key::{Due, DueKey, EMBEDDED_ENTRIES_MAX, HoldersKey, ManifestKey, ManifestRow, SegmentKey, SegmentRow};
+use crate::store::StoreError;
+use crate::store::key::{
+    Due, DueKey, EMBEDDED_ENTRIES_MAX, HoldersKey, ManifestKey, ManifestRow, SegmentKey, SegmentRow,
+};
 use cairn_common::ids::{ManifestId, Stamp};
 use cairn_common::limits::{RANGES_MAX, READ_GRACE_MS, SEGMENT_ENTRIES};
 use cairn_common::manifest::{Entry, Extent, PlacementProfile, Root, RootHasher};

@@ -64,7 +64,8 @@ fn held_stamp((key, _): (HoldKey, HoldRow)) -> Stamp {
 /// The next rows that are due.
 fn due_now(tx: &Tx<'_>) -> Result<Vec<(DueKey, Stamp)>, StoreError> {
     let from = tx.get(&TotalsKey)?.unwrap_or_default().due_from;
-    let end = tx.stamp().0.checked_add(1).map_or_else(|| successor(&DueKey::all()), |next| Some(DueKey::from(Stamp(next))));
+    let end =
+        tx.stamp().0.checked_add(1).map_or_else(|| successor(&DueKey::all()), |next| Some(DueKey::from(Stamp(next))));
     tx.list(KeyRange { start: DueKey::from(from), end }, LOOK_AHEAD)
 }
 

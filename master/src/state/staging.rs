@@ -10,8 +10,7 @@ use super::tx::{Step, Tx};
 use super::{manifest, session};
 use crate::store::StoreError;
 use crate::store::key::{
-    BucketRow, Due, DueKey, ManifestRow, RowKey, SegmentKey, SegmentRow, StagingKey, StagingRow, UsageKey,
-    decode_row,
+    BucketRow, Due, DueKey, ManifestRow, RowKey, SegmentKey, SegmentRow, StagingKey, StagingRow, UsageKey, decode_row,
 };
 use crate::store::{KeyRange, Order};
 use cairn_common::chunk::Chunking;
@@ -87,12 +86,7 @@ fn segments(row: &StagingRow) -> u32 {
 }
 
 /// Segment `index` of an upload that has it. Segments are kept by offset, so its place is found by halving.
-fn stored_segment(
-    tx: &Tx<'_>,
-    manifest: ManifestId,
-    row: &StagingRow,
-    index: u32,
-) -> Result<SegmentRow, StoreError> {
+fn stored_segment(tx: &Tx<'_>, manifest: ManifestId, row: &StagingRow, index: u32) -> Result<SegmentRow, StoreError> {
     let key = |start| SegmentKey { manifest, start }.encode();
     let (mut low, mut high) = (0, row.hasher.length());
     loop {
@@ -132,13 +126,7 @@ pub(super) fn end(tx: &mut Tx<'_>, upload: UploadId, row: &StagingRow) -> Result
 }
 
 /// Makes a manifest of new chunks, held once; `root` and `length` are what the client states.
-pub(super) fn close(
-    tx: &mut Tx<'_>,
-    bucket: &BucketRow,
-    new: &NewChunks,
-    root: Root,
-    length: u64,
-) -> Step<Stored> {
+pub(super) fn close(tx: &mut Tx<'_>, bucket: &BucketRow, new: &NewChunks, root: Root, length: u64) -> Step<Stored> {
     if new.tail.len() >= SEGMENT_ENTRIES {
         return Err(ManifestError::Segment { entries: new.tail.len() }.into());
     }
@@ -175,12 +163,7 @@ pub(super) fn close(
 }
 
 /// Takes a staged upload to be closed.
-fn take(
-    tx: &mut Tx<'_>,
-    bucket: &BucketRow,
-    upload: UploadId,
-    chunking: Chunking,
-) -> Step<(StagingKey, StagingRow)> {
+fn take(tx: &mut Tx<'_>, bucket: &BucketRow, upload: UploadId, chunking: Chunking) -> Step<(StagingKey, StagingRow)> {
     let row = find(tx, upload)?;
     if row.bucket != bucket.id || row.chunking != chunking {
         return Err(Refusal::NoSuchUpload(upload).into());

@@ -136,7 +136,10 @@ mod tests {
         let file: RoleArgs = toml::from_str("zone = \"z1\"\ns3-listen = \"1.2.3.4:5\"\ndisks = 3\n").unwrap();
         let flags = RoleArgs { zone: Some("z2".to_owned()), ..RoleArgs::default() };
         let both = flags.or(file);
-        assert_eq!((both.zone.as_deref(), both.s3_listen.as_deref(), both.disks), (Some("z2"), Some("1.2.3.4:5"), Some(3)));
+        assert_eq!(
+            (both.zone.as_deref(), both.s3_listen.as_deref(), both.disks),
+            (Some("z2"), Some("1.2.3.4:5"), Some(3))
+        );
         assert!(toml::from_str::<RoleArgs>("zones = \"z1\"").is_err());
         assert!(toml::from_str::<RoleArgs>("config = \"other\"").is_err());
     }
@@ -144,7 +147,8 @@ mod tests {
     #[test]
     fn every_role_parses() {
         for role in ["server", "master", "chunkserver", "gateway"] {
-            let command = RoleCommand::try_parse_from(["cairn", role, "--data", "/d", "--disk", "/a", "--disk", "/b"]).unwrap();
+            let command =
+                RoleCommand::try_parse_from(["cairn", role, "--data", "/d", "--disk", "/a", "--disk", "/b"]).unwrap();
             let (_, args) = command.role.split();
             assert_eq!(args.disk, Some(vec!["/a".into(), "/b".into()]));
         }

@@ -24,7 +24,9 @@ pub(super) async fn identity(shared: &Shared, data: &DataFolder) -> anyhow::Resu
                 write_key(data, key)?;
             }
             // Before the identity: a node that has one and not this would make a cluster of its own.
-            RealDisk.replace(&data.file("joined"), &wire::encode(&joined.membership)).context("cannot write `joined`")?;
+            RealDisk
+                .replace(&data.file("joined"), &wire::encode(&joined.membership))
+                .context("cannot write `joined`")?;
             joined.identity
         }
         None if settings.roles.master => new_cluster(shared, data)?,
@@ -59,13 +61,17 @@ fn new_cluster(shared: &Shared, data: &DataFolder) -> anyhow::Result<Identity> {
 }
 
 fn write_key(data: &DataFolder, key: &Secret) -> anyhow::Result<()> {
-    RealDisk.replace(&data.file("cluster.key"), hex::encode(key.expose()).as_bytes()).context("cannot write cluster.key")
+    RealDisk
+        .replace(&data.file("cluster.key"), hex::encode(key.expose()).as_bytes())
+        .context("cannot write cluster.key")
 }
 
 /// The cluster's key, which every master keeps.
 pub(super) fn read_key(data: &DataFolder) -> anyhow::Result<ClusterKey> {
     let path = data.file("cluster.key");
-    let help = || format!("{}: the cluster's key, without which this master cannot work; restore it from a copy", path.display());
+    let help = || {
+        format!("{}: the cluster's key, without which this master cannot work; restore it from a copy", path.display())
+    };
     let text = RealDisk.read(&path).with_context(help)?;
     let mut key = [0; 32];
     hex::decode_to_slice(text.trim_ascii(), &mut key).with_context(help)?;

@@ -85,7 +85,8 @@ impl DataFolder {
             key: hex::encode(identity.key.expose()),
         };
         let path = self.file("node.json");
-        disk.replace(&path, &serde_json::to_vec_pretty(&stored)?).with_context(|| format!("cannot write {}", path.display()))
+        disk.replace(&path, &serde_json::to_vec_pretty(&stored)?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -56,7 +56,8 @@ pub(super) async fn join(shared: &Shared, join: &Join) -> anyhow::Result<Admissi
 
 fn admitted(token: &JoinToken, joined: Joined) -> anyhow::Result<Admission> {
     let open = |sealed: &[u8]| -> anyhow::Result<Secret> {
-        let key = token.secret().open(&joined.node.0.to_be_bytes(), sealed).context("the masters' answer does not open")?;
+        let key =
+            token.secret().open(&joined.node.0.to_be_bytes(), sealed).context("the masters' answer does not open")?;
         Ok(Secret::new(key.try_into().ok().context("the masters' answer is malformed")?))
     };
     let identity = Identity {

@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
     start_logging(settings.log_format);
     end_process_on_panic();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         end_on_signals(shutdown.clone())?;

@@ -2,8 +2,8 @@
 
 use super::{Violation, each};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, MultipartKey, PartKey,
-    Record, RowKey, StagingKey, UsageKey,
+    AttributesKey, Body, BucketKey, BucketRow, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, MultipartKey,
+    PartKey, Record, RowKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};

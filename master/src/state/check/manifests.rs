@@ -23,11 +23,7 @@ struct Found<'a> {
     known: BTreeSet<ManifestId>,
 }
 
-pub(super) fn check(
-    view: &dyn MetaView,
-    holders: Holders,
-    violations: &mut Vec<Violation>,
-) -> Result<(), StoreError> {
+pub(super) fn check(view: &dyn MetaView, holders: Holders, violations: &mut Vec<Violation>) -> Result<(), StoreError> {
     let (runs, known) = (BTreeMap::new(), BTreeSet::new());
     let mut found = Found { view, holders, runs, releasing: BTreeMap::new(), known };
     each::<DueKey>(view, DueKey::all(), |key, _| {

@@ -1,9 +1,7 @@
 //! Sessions and windows.
 
 use super::{Violation, each};
-use crate::store::key::{
-    AnswerKey, Due, DueKey, ProgressKey, RowKey, SessionKey, WindowKey, WindowStartKey,
-};
+use crate::store::key::{AnswerKey, Due, DueKey, ProgressKey, RowKey, SessionKey, WindowKey, WindowStartKey};
 use crate::store::{MetaView, StoreError, Table};
 use cairn_common::ids::WindowId;
 use std::collections::BTreeMap;

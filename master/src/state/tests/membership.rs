@@ -89,7 +89,10 @@ fn a_start_raises_the_boot_count_and_gives_new_disks_identities_of_their_own() {
     let members = membership(&world);
     assert_eq!(members.nodes[&node].volumes[&new_volumes[1]].label, "y");
     assert_eq!((members.nodes[&node].boot, members.nodes[&node].served_boot), (BootCount(2), BootCount(1)));
-    assert_eq!(world.bare(Command::Serve { node, boot: BootCount(1) }), Err(Refusal::StaleBoot { node, boot: BootCount(1) }));
+    assert_eq!(
+        world.bare(Command::Serve { node, boot: BootCount(1) }),
+        Err(Refusal::StaleBoot { node, boot: BootCount(1) })
+    );
     assert_eq!(world.bare(Command::Serve { node, boot }), Ok(Done::Nothing));
     assert_eq!(membership(&world).nodes[&node].served_boot, BootCount(2));
 }
@@ -124,9 +127,8 @@ fn a_disk_that_missed_a_run_is_refused_and_one_that_saw_it_is_not() {
     for stored in [1, 2, 1] {
         assert!(boot(stored).is_ok(), "{stored}");
     }
-    let stale = |stored, current| {
-        Err(Refusal::StaleVolume { volume, stored: BootCount(stored), current: BootCount(current) })
-    };
+    let stale =
+        |stored, current| Err(Refusal::StaleVolume { volume, stored: BootCount(stored), current: BootCount(current) });
     assert_eq!(boot(5), stale(5, 1), "nobody granted that");
     assert_eq!(boot(0), stale(0, 1));
     world.bare(Command::Serve { node, boot: BootCount(4) }).unwrap();

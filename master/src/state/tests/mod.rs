@@ -184,7 +184,13 @@ impl World {
     }
 
     /// A node's `Boot` with the disks it has and those that are new to it.
-    pub(crate) fn boot(&mut self, node: NodeId, zone: &str, volumes: &[(VolumeId, BootCount)], new: &[&str]) -> Outcome {
+    pub(crate) fn boot(
+        &mut self,
+        node: NodeId,
+        zone: &str,
+        volumes: &[(VolumeId, BootCount)],
+        new: &[&str],
+    ) -> Outcome {
         self.bare(Command::Boot {
             node,
             address: "http://node".to_owned(),

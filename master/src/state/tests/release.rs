@@ -21,8 +21,7 @@ fn nothing_is_due_and_nothing_changes() {
 #[test]
 fn a_large_file_is_let_go_in_bounded_steps() {
     let mut world = World::new();
-    let Ok(Done::Upload(upload)) =
-        world.run(Command::BeginStaging { bucket: name("one"), chunking: Chunking::FIXED })
+    let Ok(Done::Upload(upload)) = world.run(Command::BeginStaging { bucket: name("one"), chunking: Chunking::FIXED })
     else {
         panic!()
     };

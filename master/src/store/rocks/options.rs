@@ -1,9 +1,7 @@
 //! How RocksDB is set up: small memtables under one budget, one block cache, no memory maps, and what each table needs.
 
 use crate::store::Table;
-use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel, Options, WriteBufferManager,
-};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel, Options, WriteBufferManager};
 
 /// Memory that all databases of a process share. Cloning shares it.
 #[derive(Clone)]

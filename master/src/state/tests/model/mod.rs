@@ -169,7 +169,8 @@ impl Run {
         let chunk = Entry::chunk(ChunkAddress::of(Domain(1), body), body.len() as u32);
         let root = RootHasher::of(if body.is_empty() { &[] } else { std::slice::from_ref(&chunk) });
         let content = NewContent::Inline(Bytes::copy_from_slice(body));
-        let commit = CommitFile { path: path(key), content, root, length: body.len() as u64, ..super::inline(key, b"") };
+        let commit =
+            CommitFile { path: path(key), content, root, length: body.len() as u64, ..super::inline(key, b"") };
         let content = if body.is_empty() { Content::Chunks(Vec::new()) } else { Content::Inline(body.to_vec()) };
         self.commit(key, commit, asked, attributes.then(|| format!("of {key}")), content);
     }
@@ -239,8 +240,7 @@ impl Run {
         let expected = self.reference.source(from).cloned();
         let expected = expected.and_then(|file| self.reference.may_replace(to, &condition).map(|()| file));
         let from_condition = Condition::default();
-        let command =
-            Command::RenameFile { from: path(from), to: Key::new(to).unwrap(), from_condition, condition };
+        let command = Command::RenameFile { from: path(from), to: Key::new(to).unwrap(), from_condition, condition };
         match (self.send(command), expected) {
             (Ok(Done::Committed(committed)), Ok(file)) if from == to => {
                 assert_eq!((committed.stamp, committed.tags), (file.stamp, file.tags));
@@ -270,7 +270,8 @@ impl Run {
         if self.reference.uploads.len() >= 4 {
             return;
         }
-        let begun = self.send(Command::BeginMultipart { path: path(key), attributes: Attributes::default(), checksum: None });
+        let begun =
+            self.send(Command::BeginMultipart { path: path(key), attributes: Attributes::default(), checksum: None });
         let Ok(Done::Upload(id)) = begun else { panic!("{begun:?}") };
         self.uploads_begun += 1;
         self.reference.uploads.push(Upload { key: key.to_owned(), id, state: State::Open(BTreeMap::new()) });
@@ -308,7 +309,10 @@ impl Run {
                 return Err(Refusal::InvalidRange { length });
             }
             if end - start > cairn_common::limits::PART_MAX_BYTES {
-                return Err(Refusal::Invalid(format!("a part has at most 5368709120 bytes; this one has {}", end - start)));
+                return Err(Refusal::Invalid(format!(
+                    "a part has at most 5368709120 bytes; this one has {}",
+                    end - start
+                )));
             }
             match file.content {
                 Content::Inline(_) => Err(Refusal::SourceInline(path(from))),
@@ -373,8 +377,7 @@ impl Run {
     }
 
     fn retry(&mut self, back: u8) {
-        let in_session: Vec<usize> =
-            (0..self.log.len()).filter(|index| self.log[*index].1.session.is_some()).collect();
+        let in_session: Vec<usize> = (0..self.log.len()).filter(|index| self.log[*index].1.session.is_some()).collect();
         if in_session.is_empty() {
             return;
         }
@@ -435,7 +438,9 @@ impl Run {
             self.world.wait_ms(25 * 3_600_000);
             self.release();
         }
-        for table in [Table::Current, Table::Attributes, Table::Inline, Table::Manifests, Table::Segments, Table::References] {
+        for table in
+            [Table::Current, Table::Attributes, Table::Inline, Table::Manifests, Table::Segments, Table::References]
+        {
             let cursor = self.world.view().scan(table, KeyRange::default(), Order::Forward).unwrap();
             assert_eq!(cursor.row(), None, "{table:?} is not empty");
         }
