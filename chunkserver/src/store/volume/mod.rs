@@ -47,7 +47,7 @@ use shared::{Beginning, Shared};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// A volume that serves.
 pub struct Volume {
@@ -83,6 +83,8 @@ pub struct VolumeSeams<'a> {
     pub random: &'a dyn Random,
     /// Opens its index.
     pub indexes: &'a dyn Indexes,
+    /// Notified when the volume fails.
+    pub failed: Arc<Notify>,
 }
 
 /// A volume that does not start.
@@ -177,8 +179,9 @@ impl Volume {
             damaged: found.damaged,
             end: end.unwrap_or(Position::ZERO),
         };
-        let shared =
-            Arc::new(Shared::new(folder, identity, settings, pack_bytes, index, Arc::clone(&seams.clock), beginning));
+        let (clock, failed) = (Arc::clone(&seams.clock), Arc::clone(&seams.failed));
+        let shared = Shared::new(folder, identity, settings, pack_bytes, index, (clock, failed), beginning);
+        let shared = Arc::new(shared);
         let appender = Appender::new(Arc::clone(&shared), found.active, found.next_number, found.rows);
         let (queue, jobs) = mpsc::channel(APPEND_QUEUE_MAX);
         let name = format!("append-{}", shared.folder.label());

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// How a volume is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) pack_bytes: u32,
     pub(super) index: Arc<dyn ChunkIndex>,
     pub(super) clock: Arc<dyn Clock>,
+    failed: Arc<Notify>,
     pub(super) locations: Locations,
     /// Damaged records that were found since the start.
     pub(super) damaged: AtomicU64,
@@ -79,7 +81,7 @@ impl Shared {
         settings: VolumeSettings,
         pack_bytes: u32,
         index: Arc<dyn ChunkIndex>,
-        clock: Arc<dyn Clock>,
+        (clock, failed): (Arc<dyn Clock>, Arc<Notify>),
         beginning: Beginning,
     ) -> Shared {
         let Beginning { rows, file_bytes, damaged, end } = beginning;
@@ -90,6 +92,7 @@ impl Shared {
             pack_bytes,
             index,
             clock,
+            failed,
             locations: Locations::default(),
             damaged: AtomicU64::new(damaged),
             appended: AtomicU64::new(end.to_number()),
@@ -113,6 +116,7 @@ impl Shared {
         };
         if gets_worse {
             *health = worse;
+            self.failed.notify_one();
         }
     }
 

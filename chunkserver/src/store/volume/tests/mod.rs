@@ -60,6 +60,7 @@ impl Rig {
             clock: Arc::new(SystemClock::new()),
             random: &SeededRandom::new(u64::from(self.boot)),
             indexes: &*self.indexes,
+            failed: Arc::default(),
         };
         Volume::start(folder, self.admission(), &seams, self.settings)
     }

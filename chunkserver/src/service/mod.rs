@@ -1,0 +1,156 @@
+//! The calls to this chunkserver, each with its token checked before anything else.
+//!
+//! Inside one process these methods are called directly, and a chunk passes by reference; `api` puts them on the network. A
+//! read token is checked before it is looked up whether the chunk exists, so its answer says nothing about that (P5).
+
+use crate::store::volume::{ChunkReader, ReadError};
+use crate::store::{PutError, Store};
+use crate::windows::Windows;
+use async_trait::async_trait;
+use cairn_common::auth::{Receipt, TokenKeys};
+use cairn_common::chunk::{ChunkAddress, GroupRange, VerifiedChunk};
+use cairn_common::ids::{BootCount, NodeId, Slot, Stamp, WindowId};
+use cairn_common::ring::SLOTS;
+use cairn_common::seam::Clock;
+use cairn_common::wire::chunk::{
+    ChunkError, ChunkService, ChunkSlice, ChunkStat, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A chunkserver in this process.
+pub struct Service {
+    store: Arc<Store>,
+    keys: TokenKeys,
+    node: NodeId,
+    boot: BootCount,
+    clock: Arc<dyn Clock>,
+    windows: Windows,
+    /// Another process runs under this node's name: this one must not attest anything any more.
+    fenced: AtomicBool,
+}
+
+impl Service {
+    /// The service of run `boot` of `node`.
+    pub fn new(store: Arc<Store>, keys: TokenKeys, node: NodeId, boot: BootCount, clock: Arc<dyn Clock>) -> Service {
+        Service { store, keys, node, boot, clock, windows: Windows::default(), fenced: AtomicBool::new(false) }
+    }
+
+    /// The volumes behind it.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// From now on nothing is attested: a newer run of this node exists.
+    pub fn fence(&self) {
+        self.fenced.store(true, Ordering::Release);
+    }
+
+    /// Whether a write would be allowed: asked before a body is taken in.
+    pub(crate) fn authorise_put(&self, request: &PutChunk) -> Result<(), ChunkError> {
+        self.keys.check_write(&request.token, request.address.domain, self.clock.wall_ms())?;
+        if self.fenced.load(Ordering::Acquire) {
+            return Err(ChunkError::Unavailable("another run of this node has begun".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A chunk that may be read, and the groups that cover the range asked for.
+    pub(crate) async fn open(&self, request: &GetChunk) -> Result<(ChunkReader, GroupRange), ChunkError> {
+        self.keys.check_read(&request.token, &request.address, self.clock.wall_ms())?;
+        let reader = self.store.open(request.address).await.map_err(read_error)?;
+        let groups = GroupRange::covering(request.start..request.end, reader.length()).ok_or(ChunkError::BadRange)?;
+        Ok((reader, groups))
+    }
+
+    fn receipt(&self, address: &ChunkAddress, stored: crate::store::Stored, window: WindowId) -> Receipt {
+        self.keys.receipt(address, stored.length, stored.volume, self.boot, window)
+    }
+}
+
+/// Windows are named by the stamp of the entry that opened them: that is what a touch remembers.
+fn stamp_of(window: WindowId) -> Stamp {
+    Stamp(window.0)
+}
+
+fn put_error(error: PutError) -> ChunkError {
+    match error {
+        PutError::Full => ChunkError::Full,
+        PutError::Failed { .. } => ChunkError::Volume(error.to_string()),
+        PutError::NoVolume => ChunkError::Unavailable(error.to_string()),
+    }
+}
+
+pub(crate) fn read_error(error: ReadError) -> ChunkError {
+    match error {
+        ReadError::Absent => ChunkError::Absent,
+        ReadError::Disk(_) | ReadError::Index(_) => ChunkError::Volume(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl ChunkService for Service {
+    async fn put(&self, request: PutChunk, chunk: VerifiedChunk) -> Result<Receipt, ChunkError> {
+        self.authorise_put(&request)?;
+        if chunk.address() != request.address {
+            return Err(ChunkError::HashMismatch);
+        }
+        let PutChunk { address, token, .. } = request;
+        let length = u64::from(chunk.length());
+        let charge =
+            self.windows.charge(token.window, length, token.limit_bytes, token.expires_ms, self.clock.wall_ms())?;
+        let stored = self.store.put(chunk, stamp_of(token.window)).await.map_err(put_error)?;
+        charge.keep();
+        metrics::counter!("cairn_chunks_put_total").increment(1);
+        metrics::counter!("cairn_chunk_bytes_put_total").increment(length);
+        Ok(self.receipt(&address, stored, token.window))
+    }
+
+    async fn get(&self, request: GetChunk) -> Result<ChunkSlice, ChunkError> {
+        let (reader, groups) = self.open(&request).await?;
+        let (chunk_length, outboard) = (reader.length(), reader.outboard().clone());
+        let data = self.store.run(move || reader.read(groups.start, groups.end)).await;
+        let data = data.map_err(|error| read_error(error.into()))?;
+        metrics::counter!("cairn_chunks_read_total").increment(1);
+        metrics::counter!("cairn_chunk_bytes_read_total").increment(data.len() as u64);
+        Ok(ChunkSlice { chunk_length, outboard, start: groups.start, data })
+    }
+
+    /// Only for the window that wrote or found the chunk here: a hash alone is no right to a receipt (P5).
+    async fn touch(&self, request: PutChunk) -> Result<Receipt, ChunkError> {
+        self.authorise_put(&request)?;
+        let PutChunk { address, token, .. } = request;
+        let stored = self.store.touch(address, stamp_of(token.window)).await.map_err(put_error)?;
+        Ok(self.receipt(&address, stored.ok_or(ChunkError::Absent)?, token.window))
+    }
+
+    async fn stat(&self, request: StatChunk) -> Result<ChunkStat, ChunkError> {
+        self.keys.check_read(&request.token, &request.address, self.clock.wall_ms())?;
+        let stat = self.store.stat(request.address).await;
+        stat.map_err(|error| read_error(error.into()))?.ok_or(ChunkError::Absent)
+    }
+
+    async fn report_bad(&self, request: StatChunk) -> Result<(), ChunkError> {
+        self.keys.check_read(&request.token, &request.address, self.clock.wall_ms())?;
+        self.store.verify_reported(request.address).await;
+        Ok(())
+    }
+
+    async fn digests(&self, first: Slot, count: u32) -> Result<Vec<SlotDigest>, ChunkError> {
+        if u64::from(first.0) + u64::from(count) > SLOTS as u64 {
+            return Err(ChunkError::BadRequest(format!("there are {SLOTS} slots")));
+        }
+        self.store.digests(first, count).await.map_err(|error| read_error(error.into()))
+    }
+
+    async fn inventory(&self, slot: Slot, after: Option<ChunkAddress>) -> Result<Vec<Held>, ChunkError> {
+        self.store.inventory(slot, after).await.map_err(|error| read_error(error.into()))
+    }
+
+    async fn whoami(&self) -> Result<(NodeId, BootCount), ChunkError> {
+        Ok((self.node, self.boot))
+    }
+}
+
+#[cfg(test)]
+mod tests;
