@@ -22,6 +22,7 @@ mod walk;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cairn_common::seam::bound_arenas();
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Err(reason) = cairn_common::seam::check_seeded_bug() {
         eprintln!("cairn: {reason}");
