@@ -146,10 +146,12 @@ pub const WINDOWS_COUNTED_MAX: usize = 1 << 16;
 pub const INCOMING_BYTES_MAX: usize = 64 << 20;
 /// How long a chunk body waits for that memory before it is refused.
 pub const INCOMING_WAIT_MS: u64 = 5_000;
-/// Chunk bodies on their way out of a chunkserver, each of which holds one piece in memory.
+/// How long a chunk body may take to come in.
+pub const INCOMING_BODY_MS: u64 = 60_000;
+/// Chunk bodies on their way out of a chunkserver, each of which holds a few pieces in memory.
 pub const OUTGOING_MAX: usize = 512;
 /// A piece of a chunk body on its way out.
-pub const OUTGOING_PIECE_BYTES: u32 = 256 << 10;
+pub const OUTGOING_PIECE_BYTES: u32 = 128 << 10;
 /// Re-verifications on behalf of readers at a time; more are dropped, the next reader reports again.
 pub const REPORTED_CHECKS_MAX: usize = 4;
 /// Chunks in one page of an inventory.

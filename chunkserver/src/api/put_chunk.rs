@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use bytes::BytesMut;
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
 use cairn_common::ids::Epoch;
-use cairn_common::limits::{CHUNK_MAX_BYTES, CHUNK_STALL_MS, INCOMING_WAIT_MS};
+use cairn_common::limits::{CHUNK_MAX_BYTES, CHUNK_STALL_MS, INCOMING_BODY_MS, INCOMING_WAIT_MS};
 use cairn_common::net::token_from_header;
 use cairn_common::wire::chunk::{ChunkError, ChunkService as _, PutChunk, header};
 use cairn_common::wire::encode;
@@ -86,7 +86,8 @@ async fn store(
 
 async fn collect(api: &Api, body: &mut Body) -> Result<Bytes, ChunkError> {
     let mut collected = BytesMut::with_capacity(body.size_hint().lower().min(BODY_MAX) as usize);
-    while let Some(piece) = next(api, body).await? {
+    let deadline = api.clock.monotonic() + Duration::from_millis(INCOMING_BODY_MS);
+    while let Some(piece) = next(api, body, deadline).await? {
         if collected.len() as u64 + piece.len() as u64 > BODY_MAX {
             return Err(bad_request(&"the body is longer than a chunk may be"));
         }
@@ -98,10 +99,11 @@ async fn collect(api: &Api, body: &mut Body) -> Result<Bytes, ChunkError> {
     Ok(collected.freeze())
 }
 
-/// Reads what is left of a refused body, as much as a body may have.
+/// Reads what is left of a refused body: as much as a body may have, for a short while.
 async fn discard(api: &Api, mut body: Body) {
     let mut discarded = 0;
-    while let Ok(Some(piece)) = next(api, &mut body).await {
+    let deadline = api.clock.monotonic() + Duration::from_millis(CHUNK_STALL_MS);
+    while let Ok(Some(piece)) = next(api, &mut body, deadline).await {
         discarded += piece.len() as u64;
         if discarded > BODY_MAX {
             return;
@@ -109,16 +111,19 @@ async fn discard(api: &Api, mut body: Body) {
     }
 }
 
-/// The next piece of a body; `None` at its end. A body that makes no progress is given up.
-async fn next(api: &Api, body: &mut Body) -> Result<Option<Bytes>, ChunkError> {
+/// The next piece of a body; `None` at its end. A body that makes no progress, or is not done by `deadline`, is given up: it
+/// holds memory.
+async fn next(api: &Api, body: &mut Body, deadline: Duration) -> Result<Option<Bytes>, ChunkError> {
     loop {
+        let left = deadline.saturating_sub(api.clock.monotonic()).min(Duration::from_millis(CHUNK_STALL_MS));
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = api.clock.sleep(Duration::from_millis(CHUNK_STALL_MS)) => {
-                return Err(bad_request(&"the body made no progress"));
-            }
+            () = api.clock.sleep(left) => return Err(bad_request(&"the body came too slowly")),
         };
+        if left.is_zero() {
+            return Err(bad_request(&"the body came too slowly"));
+        }
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(bad_request(&error)),

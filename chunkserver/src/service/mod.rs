@@ -58,9 +58,19 @@ impl Service {
     /// A chunk that may be read, and the groups that cover the range asked for.
     pub(crate) async fn open(&self, request: &GetChunk) -> Result<(ChunkReader, GroupRange), ChunkError> {
         self.keys.check_read(&request.token, &request.address, self.clock.wall_ms())?;
-        let reader = self.store.open(request.address).await.map_err(read_error)?;
+        let reader = self.store.open(request.address).await.map_err(|error| self.failed(request.address, error))?;
         let groups = GroupRange::covering(request.start..request.end, reader.length()).ok_or(ChunkError::BadRange)?;
         Ok((reader, groups))
+    }
+
+    /// A copy could not be read: the disk is asked about it again, behind the caller's back, and the copy set aside if it stays so.
+    pub(crate) fn failed(&self, address: ChunkAddress, error: ReadError) -> ChunkError {
+        if let ReadError::Disk(error) = &error {
+            tracing::warn!(%address, %error, "a copy cannot be read");
+            let store = Arc::clone(&self.store);
+            tokio::spawn(async move { store.verify_reported(address).await });
+        }
+        read_error(error)
     }
 
     fn receipt(&self, address: &ChunkAddress, stored: crate::store::Stored, window: WindowId) -> Receipt {
@@ -81,7 +91,7 @@ fn put_error(error: PutError) -> ChunkError {
     }
 }
 
-pub(crate) fn read_error(error: ReadError) -> ChunkError {
+fn read_error(error: ReadError) -> ChunkError {
     match error {
         ReadError::Absent => ChunkError::Absent,
         ReadError::Disk(_) | ReadError::Index(_) => ChunkError::Volume(error.to_string()),
@@ -107,10 +117,11 @@ impl ChunkService for Service {
     }
 
     async fn get(&self, request: GetChunk) -> Result<ChunkSlice, ChunkError> {
+        let address = request.address;
         let (reader, groups) = self.open(&request).await?;
         let (chunk_length, outboard) = (reader.length(), reader.outboard().clone());
         let data = self.store.run(move || reader.read(groups.start, groups.end)).await;
-        let data = data.map_err(|error| read_error(error.into()))?;
+        let data = data.map_err(|error| self.failed(address, error.into()))?;
         metrics::counter!("cairn_chunks_read_total").increment(1);
         metrics::counter!("cairn_chunk_bytes_read_total").increment(data.len() as u64);
         Ok(ChunkSlice { chunk_length, outboard, start: groups.start, data })

@@ -149,7 +149,7 @@ async fn a_reported_copy_is_looked_at_and_nothing_else_happens_to_a_good_one() {
     assert!(service.stat(stat_request(&good)).await.unwrap().verified_ms <= NOW_MS);
     assert_eq!(service.get(get_request(&good)).await.unwrap().verify(&good.address()), Ok(()));
     assert_eq!(service.get(get_request(&bad)).await, Err(ChunkError::Absent));
-    let damaged: u64 = service.store().reports().await.iter().map(|report| report.damaged).sum();
+    let damaged: u64 = service.store().reports().iter().map(|report| report.damaged).sum();
     assert_eq!(damaged, 1);
     service.put(put_request(&bad, 7), bad.clone()).await.unwrap();
     assert_eq!(service.get(get_request(&bad)).await.unwrap().verify(&bad.address()), Ok(()));

@@ -81,7 +81,14 @@ impl Heartbeats {
 
     /// Returns whether this run is over.
     async fn beat(&self) -> bool {
-        let mut volumes = self.service.store().reports().await;
+        let store = self.service.store();
+        // A disk that hangs must not make the node look dead: then the masters hear what was known before.
+        tokio::select! {
+            biased;
+            () = store.refresh() => {}
+            () = self.clock.sleep(Duration::from_millis(HEARTBEAT_MS / 2)) => {}
+        }
+        let mut volumes = store.reports();
         volumes.extend(self.faults.iter().filter_map(report_of));
         let request = MasterRequest::Heartbeat(Heartbeat { boot: self.boot, volumes });
         match self.master.call(&Caller::Node(self.node), MasterCall { actor: None, request }).await {

@@ -172,8 +172,8 @@ impl Store {
     pub async fn verify_reported(&self, address: ChunkAddress) {
         let Ok(_permit) = self.checks.try_acquire() else { return };
         match self.verify(address).await {
-            Ok(good) => tracing::info!(%address, good, "a reader reported a bad copy"),
-            Err(error) => tracing::warn!(%address, %error, "a copy that a reader reported cannot be checked"),
+            Ok(good) => tracing::info!(%address, good, "a copy was checked because a read of it went wrong"),
+            Err(error) => tracing::warn!(%address, %error, "a copy cannot be checked"),
         }
     }
 
@@ -226,10 +226,22 @@ impl Store {
         self.pool.run(move || merged(&volumes, after, slot, INVENTORY_PAGE_MAX)).await
     }
 
-    /// How each volume is.
-    pub async fn reports(&self) -> Vec<VolumeReport> {
+    /// Asks every disk for its space, so that [`Store::reports`] are up to date. Waits for the disks.
+    pub async fn refresh(&self) {
         let volumes = self.volumes.clone();
-        self.pool.run(move || volumes.iter().map(|volume| volume.report()).collect()).await
+        let ask = move || {
+            for volume in volumes.iter().filter(|volume| volume.is_serving()) {
+                if let Err(error) = volume.space() {
+                    tracing::warn!(volume = %volume.id(), %error, "the space of a volume is not known");
+                }
+            }
+        };
+        self.pool.run(ask).await;
+    }
+
+    /// How each volume is, as far as is known without waiting for any disk.
+    pub fn reports(&self) -> Vec<VolumeReport> {
+        self.volumes.iter().map(|volume| volume.report()).collect()
     }
 }
 

@@ -27,7 +27,7 @@ async fn new_chunks_are_spread_over_the_volumes_and_found_again() {
         assert_eq!(stat, None);
     }
     assert_eq!(used.len(), 3);
-    let chunks: u64 = store.reports().await.iter().map(|report| report.chunks).sum();
+    let chunks: u64 = store.reports().iter().map(|report| report.chunks).sum();
     assert_eq!(chunks, 30);
 }
 
@@ -66,7 +66,7 @@ async fn a_full_volume_passes_chunks_on_to_the_next_until_all_are_full() {
     };
     assert_eq!(error, PutError::Full);
     assert!(stored >= 28, "{stored} chunks of 1 MiB in 24 and 40 MiB");
-    assert!(store.reports().await.iter().all(|report| report.fault.is_none()));
+    assert!(store.reports().iter().all(|report| report.fault.is_none()));
 }
 
 #[tokio::test]

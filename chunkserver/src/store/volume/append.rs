@@ -6,7 +6,7 @@
 //!
 //! An error of a write or a sync is final (P6): it fails the whole group and seals the pack for ever; EIO retires the volume.
 
-use super::super::index::{IndexError, PackRow};
+use super::super::index::IndexError;
 use super::super::pack::{PackNumber, Position};
 use super::active::{ActivePack, Synced};
 use super::changes::{Changes, PackRows, Written, apply_to};
@@ -25,10 +25,10 @@ use tokio::sync::mpsc;
 
 /// State of the thread.
 pub(super) struct Appender {
-    shared: Arc<Shared>,
-    active: Option<ActivePack>,
-    next_number: PackNumber,
-    rows: Arc<PackRows>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) active: Option<ActivePack>,
+    pub(super) next_number: PackNumber,
+    pub(super) rows: Arc<PackRows>,
     /// Changes that are durable and that the index has not taken yet. Nothing else is done before it has.
     unindexed: Option<Written>,
     /// Bytes appended since the index was flushed.
@@ -120,14 +120,14 @@ impl Appender {
     }
 
     /// Whether anything can be changed now: the volume is well, and the index has taken all that is durable.
-    fn check(&mut self) -> Result<(), AppendError> {
+    pub(super) fn check(&mut self) -> Result<(), AppendError> {
         if let Health::Failed(reason) | Health::Retired(reason) = self.shared.health() {
             return Err(AppendError::Failed(reason));
         }
         self.unindexed.take().map_or(Ok(()), |written| self.index(written))
     }
 
-    fn changes(&self) -> Changes {
+    pub(super) fn changes(&self) -> Changes {
         Changes::new(Arc::clone(&self.shared.index), Arc::clone(&self.rows))
     }
 
@@ -184,7 +184,7 @@ impl Appender {
     }
 
     /// Writes changes that are durable to the index. If it does not take them they are kept, and written before anything else.
-    fn index(&mut self, written: Written) -> Result<(), AppendError> {
+    pub(super) fn index(&mut self, written: Written) -> Result<(), AppendError> {
         match self.shared.index.write(&written.batch) {
             Ok(()) => {
                 apply_to(Arc::make_mut(&mut self.rows), &written.batch);
@@ -209,84 +209,13 @@ impl Appender {
     }
 
     /// Makes the index durable, if need be in the room that is kept for it.
-    fn flush_index_now(&mut self) -> Result<(), AppendError> {
+    pub(super) fn flush_index_now(&mut self) -> Result<(), AppendError> {
         reserve::lend_index_room(&self.shared);
         self.shared.index.flush(true).map_err(|error| AppendError::Index(error.to_string()))
     }
 
-    /// Sees to it that a record of `bytes` fits into the active pack.
-    fn make_room(&mut self, bytes: u32, purpose: Purpose) -> Result<(), AppendError> {
-        if purpose == Purpose::Chunk && !reserve::ensure(&self.shared) {
-            return Err(AppendError::Full);
-        }
-        if self.active.as_ref().is_some_and(|active| active.room() >= bytes) {
-            return Ok(());
-        }
-        let new_packs = self.shared.space().map_err(|error| self.fail(&error, "asking for space"))?.new_packs;
-        let number = self.next_number;
-        self.next_number = PackNumber(number.0.checked_add(1).ok_or(AppendError::Full)?);
-        let (folder, identity) = (&self.shared.folder, &self.shared.identity);
-        let mut made = if new_packs > 0 {
-            ActivePack::create(folder, identity, number, self.shared.pack_bytes)
-        } else {
-            Err(io::ErrorKind::StorageFull.into())
-        };
-        if made.is_err() && purpose == Purpose::Upkeep && reserve::take(&self.shared) {
-            made = ActivePack::from_reserve(folder, identity, number);
-        }
-        match made {
-            Ok(new) => {
-                self.shared.set_file(number, Some(u64::from(new.size())));
-                if let Some(old) = self.active.replace(new) {
-                    self.seal(&old)?;
-                }
-                self.show_room();
-                // A pack that was the reserve may be too small for a large chunk.
-                if self.active.as_ref().is_some_and(|active| active.room() >= bytes) {
-                    Ok(())
-                } else {
-                    Err(AppendError::Full)
-                }
-            }
-            Err(error) if DiskTrouble::of(&error) == DiskTrouble::Full => Err(AppendError::Full),
-            Err(error) => Err(self.fail(&error, "making a pack")),
-        }
-    }
-
-    /// Ends a pack that is full: all of it is durable and in the index.
-    fn seal(&mut self, pack: &ActivePack) -> Result<(), AppendError> {
-        pack.cut().map_err(|error| self.fail(&error, "ending a pack"))?;
-        self.shared.set_file(pack.number(), Some(u64::from(pack.end().offset)));
-        let mut changes = self.changes();
-        let row = changes.pack(pack.number());
-        (row.covered, row.sealed) = (pack.end().offset, true);
-        self.index(changes.finish())
-    }
-
-    /// Deletes a sealed pack in which nothing lives. The index must never again point into it, so it is flushed first.
-    fn drop_pack(&mut self, number: PackNumber) -> Result<bool, AppendError> {
-        let nothing_lives = |row: &PackRow| row.sealed && row.live_chunks == 0 && row.bad == 0;
-        if !self.rows.get(&number).is_some_and(nothing_lives) {
-            return Ok(false);
-        }
-        self.check()?;
-        self.flush_index_now()?;
-        let disk = self.shared.folder.disk();
-        let removed = disk.remove(&self.shared.folder.pack_path(number));
-        removed
-            .and_then(|()| disk.sync_dir(&self.shared.folder.packs_path()))
-            .map_err(|error| self.fail(&error, "deleting a pack"))?;
-        self.shared.forget_file(number);
-        self.shared.set_file(number, None);
-        let mut changes = self.changes();
-        changes.forget_pack(number);
-        self.index(changes.finish())?;
-        reserve::ensure(&self.shared);
-        Ok(true)
-    }
-
     /// The disk failed in a way that is final. Whatever was being written is not there, and the pack is sealed for ever.
-    fn fail(&mut self, error: &io::Error, doing: &str) -> AppendError {
+    pub(super) fn fail(&mut self, error: &io::Error, doing: &str) -> AppendError {
         let volume = self.shared.identity.volume;
         tracing::error!(%volume, %error, doing, "a volume failed");
         self.active = None;
@@ -296,7 +225,7 @@ impl Appender {
             DiskTrouble::Full => return AppendError::Full,
             DiskTrouble::Broken => {
                 self.shared.worsen(Health::Retired(reason.clone()));
-                if let Err(error) = self.shared.folder.mark_retired(&reason) {
+                if let Err(error) = self.shared.folder.mark_retired(volume, &reason) {
                     tracing::error!(%volume, %error, "the volume cannot be marked as retired");
                 }
             }
@@ -306,7 +235,7 @@ impl Appender {
     }
 
     /// Shows how much the active pack still takes.
-    fn show_room(&self) {
+    pub(super) fn show_room(&self) {
         self.shared.set_room(self.active.as_ref().map_or(0, |active| u64::from(active.room())));
     }
 
@@ -329,4 +258,12 @@ fn abandon(group: Group, error: &IndexError) -> Option<Group> {
     let (_, answers) = group.into_parts();
     answers.fail(&AppendError::Index(error.to_string()));
     None
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.worsen(Health::Failed("its thread has died of a bug".to_owned()));
+        }
+    }
 }

@@ -49,7 +49,8 @@ impl From<io::Error> for CompactError {
 pub(super) fn compact(volume: &Volume, number: PackNumber) -> Result<Compaction, CompactError> {
     let rows = volume.shared.pack_rows();
     let Some(row) = rows.get(&number).filter(|row| row.sealed && row.bad == 0) else { return Ok(Compaction::Kept) };
-    let oldest = rows.keys().next() == Some(&number);
+    // Of all files, also those that the index does not know.
+    let oldest = volume.shared.folder.packs()?.first() == Some(&number);
     let mut moving = Moving { volume, waiting: Vec::new(), bytes: 0, copied_bytes: 0 };
     let (file, key) = (volume.shared.file(number)?, volume.shared.key(number));
     let mut offset = super::super::pack::PAGE_BYTES;

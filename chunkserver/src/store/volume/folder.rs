@@ -14,6 +14,7 @@
 
 use super::super::pack::PackNumber;
 use super::identity::{CleanMark, IdentityBytesError, VolumeIdentity};
+use cairn_common::ids::VolumeId;
 use cairn_common::seam::{Disk, DiskFile, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,15 @@ impl VolumeFolder {
             IdentityBytesError::Newer(format) => FolderError::IdentityNewer(self.root.clone(), format),
         })?;
         match self.disk.read(&self.retired_path()) {
-            Ok(reason) => Ok(FolderState::Retired(identity, String::from_utf8_lossy(&reason).into_owned())),
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                // A mark that an earlier life of the disk left says nothing about this one.
+                let reason = text.strip_prefix(&format!("{}\n", identity.volume)).map(str::to_owned);
+                Ok(match reason {
+                    Some(reason) => FolderState::Retired(identity, reason),
+                    None => FolderState::Volume(identity),
+                })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FolderState::Volume(identity)),
             Err(error) => Err(failed(error)),
         }
@@ -129,27 +138,31 @@ impl VolumeFolder {
         self.disk.replace(&self.identity_path(), &identity.encode())
     }
 
-    /// Takes the mark of a clean stop away, durably, and returns it. Without it, or with a damaged one, the stop was unclean.
-    pub(super) fn take_clean_mark(&self) -> io::Result<Option<CleanMark>> {
-        let path = self.root.join("clean");
-        if !self.disk.exists(&path)? {
-            return Ok(None);
+    /// The mark of a clean stop. Without it, or with a damaged one, the stop was unclean.
+    pub(super) fn clean_mark(&self) -> io::Result<Option<CleanMark>> {
+        match self.disk.read(&self.clean_path()) {
+            Ok(bytes) => Ok(CleanMark::decode(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        // A mark that cannot be read is as good as none.
-        let mark = self.disk.read(&path).ok().and_then(|bytes| CleanMark::decode(&bytes));
-        self.disk.remove(&path)?;
-        self.disk.sync_dir(&self.root)?;
-        Ok(mark)
+    }
+
+    /// Takes the mark away, durably: from here on the volume may change.
+    pub(super) fn take_clean_mark_away(&self) -> io::Result<()> {
+        match self.disk.remove(&self.clean_path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.disk.sync_dir(&self.root)),
+        }
     }
 
     /// Leaves the mark of a clean stop.
     pub(super) fn leave_clean_mark(&self, mark: &CleanMark) -> io::Result<()> {
-        self.disk.replace(&self.root.join("clean"), &mark.encode())
+        self.disk.replace(&self.clean_path(), &mark.encode())
     }
 
     /// Writes on the disk itself that it will never serve again. Best effort: it may be too broken for that.
-    pub(super) fn mark_retired(&self, reason: &str) -> io::Result<()> {
-        self.disk.replace(&self.retired_path(), reason.as_bytes())
+    pub(super) fn mark_retired(&self, volume: VolumeId, reason: &str) -> io::Result<()> {
+        self.disk.replace(&self.retired_path(), format!("{volume}\n{reason}").as_bytes())
     }
 
     /// Numbers of the packs that are there, in order.
@@ -188,6 +201,10 @@ impl VolumeFolder {
 
     fn identity_path(&self) -> PathBuf {
         self.root.join("volume.identity")
+    }
+
+    fn clean_path(&self) -> PathBuf {
+        self.root.join("clean")
     }
 
     fn retired_path(&self) -> PathBuf {

@@ -21,6 +21,8 @@ mod reserve;
 mod shared;
 mod space;
 mod stage;
+mod start;
+mod turnover;
 
 pub use compact::{CompactError, Compaction};
 pub use folder::{FolderError, FolderState, VolumeFolder};
@@ -32,22 +34,21 @@ pub use read::ReadError;
 pub use recover::{Finding, RecoverError};
 pub use shared::{Health, VolumeSettings};
 pub use space::Space;
+pub use start::{Admission, VolumeError, VolumeSeams};
 
-use super::index::{After, IndexError, Indexes, Row};
+use super::index::{After, IndexError, Row};
 use super::pack::{PackNumber, Position};
-use append::Appender;
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
-use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, Slot, Stamp, VolumeId};
-use cairn_common::limits::APPEND_QUEUE_MAX;
-use cairn_common::seam::{Clock, DiskTrouble, Random, seeded_bug, spawn_thread};
+use cairn_common::ids::{Slot, Stamp, VolumeId};
+use cairn_common::seam::seeded_bug;
 use cairn_common::wire::master::VolumeReport;
 use job::{Answer, Job};
 use read::Checked;
-use shared::{Beginning, Shared};
+use shared::Shared;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// A volume that serves.
 pub struct Volume {
@@ -56,68 +57,6 @@ pub struct Volume {
     queue: Option<mpsc::Sender<Job>>,
     appender: Option<std::thread::JoinHandle<()>>,
     findings: Vec<(PackNumber, Finding)>,
-}
-
-/// As what the masters admitted a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// Its generation.
-    pub generation: Generation,
-    /// The node.
-    pub node: NodeId,
-    /// The incarnation.
-    pub volume: VolumeId,
-    /// The run of the node.
-    pub boot: BootCount,
-    /// Stamp of the entry that admitted it: a floor for touches that may have been lost.
-    pub stamp: Stamp,
-}
-
-/// What a volume is given.
-pub struct VolumeSeams<'a> {
-    /// For the times of verifications.
-    pub clock: Arc<dyn Clock>,
-    /// For the secret of a new volume.
-    pub random: &'a dyn Random,
-    /// Opens its index.
-    pub indexes: &'a dyn Indexes,
-    /// Notified when the volume fails.
-    pub failed: Arc<Notify>,
-}
-
-/// A volume that does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
-    /// Its folder is not what it should be.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// It was taken out for ever.
-    #[error("it was retired ({0}): replace the disk, or empty the folder to make it a new volume")]
-    Retired(String),
-    /// It is another volume than the one that was admitted.
-    #[error("it is volume {found}, not {admitted}")]
-    Other {
-        /// What is there.
-        found: VolumeId,
-        /// What should be.
-        admitted: VolumeId,
-    },
-    /// Its packs or its index cannot be brought up.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// Its disk failed.
-    #[error("the disk failed: {0}")]
-    Disk(#[from] io::Error),
-}
-
-impl VolumeError {
-    /// Whether the device gave an error, so that this incarnation must not serve again.
-    pub fn is_broken(&self) -> bool {
-        let (VolumeError::Disk(error) | VolumeError::Recover(RecoverError::Disk(error))) = self else { return false };
-        DiskTrouble::of(error) == DiskTrouble::Broken
-    }
 }
 
 /// What was found out about a chunk before it is put or touched.
@@ -132,63 +71,6 @@ pub(crate) struct Prepared {
 }
 
 impl Volume {
-    /// Starts the volume in `folder`, or makes it one. When it returns, the boot count is on the disk, and everything that the
-    /// volume will ever attest was read from the disk or is in its index. Blocks for as long as that takes.
-    pub fn start(
-        folder: VolumeFolder,
-        admission: Admission,
-        seams: &VolumeSeams<'_>,
-        settings: VolumeSettings,
-    ) -> Result<Volume, VolumeError> {
-        let before = match folder.state()? {
-            FolderState::Retired(_, reason) => return Err(VolumeError::Retired(reason)),
-            FolderState::Volume(identity) => Some(identity),
-            FolderState::Empty => None,
-        };
-        let Admission { cluster, generation, node, volume, boot, stamp } = admission;
-        if let Some(before) = before.as_ref().filter(|before| before.volume != volume) {
-            return Err(VolumeError::Other { found: before.volume, admitted: volume });
-        }
-        reserve::make_room_to_start(&folder)?;
-        let mark = folder.take_clean_mark()?;
-        let index = seams.indexes.open(&folder.index_path(), volume).map_err(RecoverError::from)?;
-        let covered = index.packs().map_err(RecoverError::from)?.last().map(|(pack, row)| (*pack, row.covered));
-        let covered = covered.map_or(Position::ZERO, |(pack, offset)| Position { pack, offset });
-        let (salt, touch_floor) = match before {
-            // The index has every touch only if it was flushed at the end of the last run, and is still that index.
-            Some(before) if mark.is_some_and(|mark| mark.boot == before.boot && mark.end == covered) => {
-                (before.salt, before.touch_floor)
-            }
-            Some(before) => (before.salt, before.touch_floor.max(stamp)),
-            None => {
-                let mut salt = [0; 32];
-                seams.random.fill(&mut salt);
-                (salt, Stamp::ZERO)
-            }
-        };
-        let identity = VolumeIdentity { cluster, generation, node, volume, boot, touch_floor, salt };
-        folder.write_identity(&identity)?;
-        let found = recover::recover(&folder, &identity, &index)?;
-        let total_bytes = folder.disk().space(folder.root())?.total_bytes;
-        let capacity_bytes = settings.capacity_bytes.map_or(total_bytes, |configured| configured.min(total_bytes));
-        let pack_bytes = space::pack_bytes(capacity_bytes, settings.pack_bytes);
-        let end = found.rows.iter().next_back().map(|(pack, row)| Position { pack: *pack, offset: row.covered });
-        let beginning = Beginning {
-            rows: found.rows.clone(),
-            file_bytes: found.file_bytes,
-            damaged: found.damaged,
-            end: end.unwrap_or(Position::ZERO),
-        };
-        let (clock, failed) = (Arc::clone(&seams.clock), Arc::clone(&seams.failed));
-        let shared = Shared::new(folder, identity, settings, pack_bytes, index, (clock, failed), beginning);
-        let shared = Arc::new(shared);
-        let appender = Appender::new(Arc::clone(&shared), found.active, found.next_number, found.rows);
-        let (queue, jobs) = mpsc::channel(APPEND_QUEUE_MAX);
-        let name = format!("append-{}", shared.folder.label());
-        let thread = spawn_thread(&name, move || appender.run(jobs));
-        Ok(Volume { shared, queue: Some(queue), appender: Some(thread), findings: found.findings })
-    }
-
     /// Its incarnation.
     pub fn id(&self) -> VolumeId {
         self.shared.identity.volume
@@ -209,7 +91,7 @@ impl Volume {
         self.shared.identity.touch_floor
     }
 
-    /// Its space, asked of the file system now.
+    /// Its space, asked of the file system now. Blocks on the disk.
     pub fn space(&self) -> io::Result<Space> {
         self.shared.space()
     }
@@ -235,15 +117,13 @@ impl Volume {
         Ok(self.shared.index.bad(None)?.into_iter().map(|(address, _, bad)| (address, bad.length)).collect())
     }
 
-    /// How it is, for the masters. Blocks on the disk.
+    /// How it is, for the masters, with its space as it was last asked for. Never waits for the disk.
     pub fn report(&self) -> VolumeReport {
-        let space = self.space();
-        let fault = match (self.health(), &space) {
-            (Health::Failed(reason) | Health::Retired(reason), _) => Some(reason),
-            (Health::Serving, Err(error)) => Some(error.to_string()),
-            (Health::Serving, Ok(_)) => None,
+        let fault = match self.health() {
+            Health::Failed(reason) | Health::Retired(reason) => Some(reason),
+            Health::Serving => None,
         };
-        let space = space.ok().filter(|_| fault.is_none());
+        let space = self.shared.last_space().filter(|_| fault.is_none());
         let (chunks, _) = self.shared.counts();
         VolumeReport {
             volume: self.id(),

@@ -52,6 +52,7 @@ pub(super) struct Shared {
     /// Groups that were made durable since the start.
     pub(super) groups: AtomicU64,
     appended: AtomicU64,
+    last_space: Mutex<Option<Space>>,
     health: Mutex<Health>,
     packs: Mutex<Packs>,
     files: Mutex<Lru<PackNumber, Arc<dyn DiskFile>>>,
@@ -100,6 +101,7 @@ impl Shared {
             damaged: AtomicU64::new(damaged),
             groups: AtomicU64::new(0),
             appended: AtomicU64::new(end.to_number()),
+            last_space: Mutex::new(None),
             health: Mutex::new(Health::Serving),
             packs: Mutex::new(Packs { rows, file_bytes, ..Packs::default() }),
             files: Mutex::new(Lru::new(PACK_FILES_OPEN_MAX)),
@@ -183,7 +185,15 @@ impl Shared {
             index_room_bytes: packs.index_room_bytes,
             pack_bytes: u64::from(self.pack_bytes),
         };
-        Ok(facts.space())
+        drop(packs);
+        let space = facts.space();
+        *self.last_space.lock().unwrap_or_else(PoisonError::into_inner) = Some(space);
+        Ok(space)
+    }
+
+    /// Its space as it was last asked for.
+    pub(super) fn last_space(&self) -> Option<Space> {
+        *self.last_space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Live chunks, and damaged records that are not settled.

@@ -6,6 +6,8 @@
 
 use cairn_common::limits::{PACK_BYTES, PACK_MIN_BYTES, RESERVE_PERCENT};
 
+/// Largest packs: positions in them have 32 bits.
+const PACK_MAX_BYTES: u32 = 1 << 30;
 /// Least room for the index.
 const INDEX_MIN_BYTES: u64 = 2 << 20;
 
@@ -62,10 +64,10 @@ impl SpaceFacts {
 /// Size of the packs of a volume that may use `capacity_bytes`: a sixteenth of it within bounds, in whole MiB, so that compaction
 /// and the reserve stay small beside it.
 pub(super) fn pack_bytes(capacity_bytes: u64, wanted: Option<u32>) -> u32 {
-    let wanted = wanted.unwrap_or(PACK_BYTES);
+    let wanted = wanted.unwrap_or(PACK_BYTES).clamp(PACK_MIN_BYTES, PACK_MAX_BYTES);
     let mebibyte = 1 << 20;
     let share = capacity_bytes / 16 / mebibyte * mebibyte;
-    share.clamp(u64::from(PACK_MIN_BYTES), u64::from(wanted.max(PACK_MIN_BYTES))) as u32
+    share.clamp(u64::from(PACK_MIN_BYTES), u64::from(wanted)) as u32
 }
 
 #[cfg(test)]

@@ -49,6 +49,33 @@ fn a_chunk_that_is_there_is_confirmed_and_not_written_again() {
 }
 
 #[test]
+fn a_hit_costs_a_write_and_a_sync_like_any_other_answer() {
+    let mut sim = Sim::new();
+    let volume = sim.start();
+    put(&volume, &chunk(1, 1_000)).unwrap();
+    let steps = |work: &dyn Fn()| {
+        let before = sim.disk.steps();
+        work();
+        sim.disk.steps() - before
+    };
+    let miss = steps(&|| assert!(put(&volume, &chunk(2, 1_000)).is_ok()));
+    let hit = steps(&|| assert!(put(&volume, &chunk(2, 1_000)).is_ok()));
+    let touched = steps(&|| assert!(touch(&volume, chunk(2, 1_000).address(), 20).unwrap().is_some()));
+    assert_eq!((miss, hit, touched), (2, 2, 2));
+}
+
+#[test]
+fn a_page_that_was_synced_is_never_written_again() {
+    let mut sim = Sim::new();
+    let volume = sim.start();
+    for number in 0..5 {
+        let placed = put(&volume, &chunk(number, 100)).unwrap();
+        assert_eq!(placed.position.offset, 4096 * (number + 1), "one group, one page");
+        put(&volume, &chunk(0, 100)).unwrap();
+    }
+}
+
+#[test]
 fn writers_of_the_same_new_chunk_share_one_copy() {
     let mut sim = Sim::new();
     let volume = sim.start();

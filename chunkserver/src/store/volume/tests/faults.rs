@@ -65,6 +65,35 @@ fn a_retired_volume_does_not_come_back_by_a_restart() {
 }
 
 #[test]
+fn an_error_of_a_read_at_the_start_does_not_retire_the_volume() {
+    let mut sim = Sim::new();
+    let volume = sim.start();
+    put(&volume, &chunk(1, 5_000)).unwrap();
+    block_on(volume.stop()).unwrap();
+    drop(volume);
+    for fault in [
+        DiskFault::once(DiskOp::Read, "clean", DiskErrno::Io),
+        DiskFault::once(DiskOp::List, "packs", DiskErrno::Io),
+        DiskFault::once(DiskOp::Open, "00000001.pack", DiskErrno::Io),
+    ] {
+        sim.disk.inject(fault.clone());
+        let error = sim.rig.start().err().unwrap_or_else(|| panic!("{fault:?}: it started"));
+        assert!(!error.is_broken(), "{fault:?}: {error}");
+        sim.disk.heal();
+    }
+    assert_eq!(read(&sim.start(), &chunk(1, 5_000)), Read::Right);
+}
+
+#[test]
+fn the_mark_of_an_earlier_life_of_the_disk_retires_nothing() {
+    let mut sim = Sim::started_once();
+    sim.rig.disk.replace(&sim.rig.root.join("retired"), b"v76\nan fsync failed").unwrap();
+    drop(sim.start());
+    sim.rig.disk.replace(&sim.rig.root.join("retired"), b"v77\nan fsync failed").unwrap();
+    assert!(matches!(sim.rig.start(), Err(VolumeError::Retired(reason)) if reason == "an fsync failed"));
+}
+
+#[test]
 fn a_failed_write_seals_the_pack_and_retires_the_volume() {
     let mut sim = Sim::new();
     let volume = sim.start();
@@ -103,7 +132,7 @@ fn a_file_system_that_became_read_only_takes_the_volume_out_until_it_is_started_
     assert!(matches!(volume.health(), Health::Failed(_)));
     assert_eq!(read(&volume, &chunk(1, 5_000)), Read::Right);
     drop(volume);
-    assert!(matches!(sim.rig.start(), Err(VolumeError::Disk(_))), "it cannot store its boot count");
+    assert!(matches!(sim.rig.start(), Err(VolumeError::Write(_))), "it cannot store its boot count");
     sim.disk.heal();
     let volume = sim.start();
     assert_eq!(read(&volume, &chunk(1, 5_000)), Read::Right);
@@ -187,6 +216,7 @@ fn a_touch_of_a_rotten_copy_gives_nothing() {
     let chunk = chunk(1, 200_000);
     let volume = sim.start();
     let placed = put(&volume, &chunk).unwrap();
+    assert_eq!(read(&volume, &chunk), Read::Right, "and its place is remembered");
     sim.damage(placed.position, 100_000);
     assert_eq!(touch(&volume, chunk.address(), 20).unwrap(), None);
     assert_eq!(read(&volume, &chunk), Read::Absent, "it counts as absent");

@@ -297,6 +297,18 @@ fn a_removal_that_the_index_does_not_cover_stays_one() {
 }
 
 #[test]
+fn a_removal_in_a_pack_reaches_the_records_before_it_and_none_behind() {
+    let mut sim = Sim::started_once();
+    let [one, two] = two();
+    let gone = |chunk: &VerifiedChunk| Entry::Tombstone(chunk.address());
+    sim.rig.write_pack(1, &[&entries(&[one.clone(), two.clone()]), &[gone(&one), gone(&two)]]);
+    sim.rig.write_pack(2, &[&[gone(&two)], &entries(std::slice::from_ref(&two))]);
+    let volume = sim.start();
+    assert_eq!((read(&volume, &one), read(&volume, &two)), (Read::Absent, Read::Right));
+    check_counts(&sim.index());
+}
+
+#[test]
 fn a_damaged_record_before_a_later_group_is_set_aside_and_counted() {
     let mut sim = Sim::started_once();
     let chunks = two();
@@ -430,6 +442,7 @@ fn a_bad_sync_at_the_start_keeps_the_volume_from_starting() {
     sim.disk.inject(DiskFault::once(DiskOp::Sync, "00000001.pack", DiskErrno::Io));
     let error = sim.rig.start().err().unwrap();
     assert!(error.is_broken(), "{error}");
+    assert!(matches!(sim.rig.start(), Err(VolumeError::Retired(_))), "nor from ever starting again");
 }
 
 #[test]

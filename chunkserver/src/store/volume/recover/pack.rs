@@ -1,145 +1,20 @@
-//! Starting a volume: finding out what its packs hold past what the index covers.
-//!
-//! Every pack with anything past the checkpoint is fdatasynced, its pages are dropped, and every record past the checkpoint is
-//! read from the disk and hashed; only then is it indexed, and only what is indexed is ever served or attested. So neither a
-//! lost fsync nor an index that ran ahead can turn bytes in memory into a promise.
-//!
-//! What may lie on disk, and what is done about it (one test each in `recover/tests.rs`):
-//!
-//! | pack | found | action |
-//! |---|---|---|
-//! | settled | sealed in the index, and as long as that says | nothing is read |
-//! | unfinished | no header, nothing but zeros, unknown to the index | the file is removed |
-//! | empty | header, no record, not the last one | the file is removed |
-//! | continued | header, last one | indexed; appended to behind its last good record |
-//! | ended | header, not the last one | indexed; cut behind its last good record and sealed |
-//! | headless | header damaged, records or an index row there | all of it read again; sealed |
-//! | foreign | header of another volume or pack | nothing read, nothing deleted; rows into it are lost |
-//! | newer | header or record of a newer release | the volume does not start |
-//! | cut short | shorter than the index covers | rows behind its end are lost; the rest is indexed; sealed |
-//! | missing | rows in the index, no file | the rows are lost |
-//!
-//! | record | found | action |
-//! |---|---|---|
-//! | good chunk | header and body verify | row, unless something newer of the chunk is there |
-//! | good tombstone | header verifies | the row goes, if it is older |
-//! | damaged | header good, body not; a later group behind it | set aside, counted |
-//! | torn | header good, body not; only its own group behind it | set aside |
-//! | nameless | no header; a later group behind it | pins the pack, counted |
-//! | tail | bad, nothing good behind it | cut off |
-//! | unreadable | the disk gives an error | set aside or pins the pack; the pack is sealed and never cut |
-//!
-//! A crash within a start is a start that was never made: each step leaves a state of these tables.
+//! One pack at a start: what it is, what is in it, and what becomes of it.
 
-use super::super::index::{After, BadRow, ChunkIndex, IndexError, PackRow, Row, Why};
-use super::super::pack::{
+use super::super::super::index::{BadRow, Row, Why};
+use super::super::super::pack::{
     Event, PAGE_BYTES, PackHeader, PackHeaderError, PackKey, PackNumber, Position, RecordHeader, RecordKind, round_up,
     scan,
 };
-use super::active::ActivePack;
-use super::changes::{Changes, PackRows, apply_to};
-use super::folder::VolumeFolder;
-use super::identity::VolumeIdentity;
-use super::judge::{Judge, Tail, Verdict};
-use cairn_common::ids::Slot;
+use super::super::active::ActivePack;
+use super::super::changes::Changes;
+use super::super::judge::{Judge, Tail, Verdict};
+use super::{BATCH_ROWS, Finding, RecoverError, Recovery};
 use cairn_common::seam::{DiskFile, DiskTrouble, OpenMode, seeded_bug};
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
-
-/// Rows that are written to the index together.
-const BATCH_ROWS: usize = 4096;
-
-/// A volume that cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// Its disk failed.
-    #[error("the disk failed: {0}")]
-    Disk(#[from] io::Error),
-    /// Its index failed, and cannot be made anew.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// A newer release wrote to it.
-    #[error("{0:?} was written by a newer release: use that one")]
-    Newer(PackNumber),
-}
-
-/// What was found about one pack; see the module's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Finding {
-    /// Nothing was read.
-    Settled,
-    /// Removed: never finished.
-    Unfinished,
-    /// Removed: nothing in it.
-    Empty,
-    /// Appended to.
-    Continued,
-    /// Sealed.
-    Ended,
-    /// Sealed, without a header.
-    Headless,
-    /// Left alone.
-    Foreign,
-    /// Sealed; its end is gone.
-    CutShort,
-    /// Gone.
-    Missing,
-}
-
-/// What a start found.
-pub(super) struct Found {
-    pub(super) rows: PackRows,
-    pub(super) file_bytes: BTreeMap<PackNumber, u64>,
-    pub(super) active: Option<ActivePack>,
-    pub(super) next_number: PackNumber,
-    pub(super) findings: Vec<(PackNumber, Finding)>,
-    /// Acknowledged records that are not what they were, or gone.
-    pub(super) damaged: u64,
-}
-
-/// Reads what must be read and brings the index up to date, durably.
-pub(super) fn recover(
-    folder: &VolumeFolder,
-    identity: &VolumeIdentity,
-    index: &Arc<dyn ChunkIndex>,
-) -> Result<Found, RecoverError> {
-    let rows: PackRows = index.packs()?.into_iter().collect();
-    let files = folder.packs()?;
-    let numbers: BTreeSet<PackNumber> = rows.keys().chain(&files).copied().collect();
-    let highest = numbers.last().map_or(0, |number| number.0);
-    let found = Found {
-        rows,
-        file_bytes: BTreeMap::new(),
-        active: None,
-        next_number: PackNumber(highest.checked_add(1).ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?),
-        findings: Vec::new(),
-        damaged: 0,
-    };
-    let mut recovery = Recovery { folder, identity, index, found, lost_from: BTreeMap::new() };
-    for number in numbers {
-        let finding = recovery.pack(number, files.last() == Some(&number))?;
-        recovery.found.findings.push((number, finding));
-    }
-    recovery.sweep()?;
-    if let Err(error) = index.flush(true) {
-        // The next start reads all this again, that is all.
-        tracing::warn!(volume = %identity.volume, %error, "the index was not flushed");
-    }
-    Ok(recovery.found)
-}
-
-struct Recovery<'a> {
-    folder: &'a VolumeFolder,
-    identity: &'a VolumeIdentity,
-    index: &'a Arc<dyn ChunkIndex>,
-    found: Found,
-    /// Packs of which everything from an offset on is gone.
-    lost_from: BTreeMap<PackNumber, u64>,
-}
 
 impl Recovery<'_> {
-    fn pack(&mut self, number: PackNumber, is_last: bool) -> Result<Finding, RecoverError> {
+    /// Looks at one pack and does what its row of the table says.
+    pub(super) fn pack(&mut self, number: PackNumber, is_last: bool) -> Result<Finding, RecoverError> {
         let row = self.found.rows.get(&number).copied();
         let file = match self.folder.disk().open(&self.folder.pack_path(number), OpenMode::Write) {
             Ok(file) => file,
@@ -154,7 +29,7 @@ impl Recovery<'_> {
         if row.is_some_and(|row| row.sealed && u64::from(row.covered) == length) {
             return Ok(Finding::Settled);
         }
-        file.sync_data()?;
+        file.sync_data().map_err(RecoverError::Write)?;
         if !seeded_bug("index-tail-unverified") {
             file.drop_cache(0, 0)?;
         }
@@ -163,7 +38,9 @@ impl Recovery<'_> {
             Ok(()) => PackHeader::decode(&page),
             Err(_) => Err(PackHeaderError::Damaged),
         };
-        let Ok(length) = u32::try_from(length) else { return Ok(self.foreign(number)) };
+        let Some(length) = u32::try_from(length).ok().filter(|length| *length <= u32::MAX - PAGE_BYTES) else {
+            return Ok(self.foreign(number));
+        };
         match header {
             Ok(header) if !self.is_ours(&header, number) => Ok(self.foreign(number)),
             Ok(_) => {
@@ -280,21 +157,10 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn changes(&self) -> Changes {
-        Changes::new(Arc::clone(self.index), Arc::new(self.found.rows.clone()))
-    }
-
     fn write(&mut self, mut changes: Changes, number: PackNumber, covered: u32) -> Result<(), RecoverError> {
         let row = changes.pack(number);
         row.covered = row.covered.max(covered);
         self.commit(changes)
-    }
-
-    fn commit(&mut self, changes: Changes) -> Result<(), RecoverError> {
-        let written = changes.finish();
-        self.index.write(&written.batch)?;
-        apply_to(&mut self.found.rows, &written.batch);
-        Ok(())
     }
 
     /// Makes the last pack ready to be appended to: zeros behind its last good record, and space for more.
@@ -307,16 +173,15 @@ impl Recovery<'_> {
     ) -> Result<Finding, RecoverError> {
         let end = round_up(u64::from(tail.end), PAGE_BYTES);
         if tail.is_dirty {
-            file.set_len(u64::from(tail.end))?;
-            file.sync_data()?;
+            file.set_len(u64::from(tail.end)).and_then(|()| file.sync_data()).map_err(RecoverError::Write)?;
         }
         let size = end.max(u64::from(length));
         match file.allocate(size) {
-            Ok(()) => file.sync_data()?,
+            Ok(()) => file.sync_data().map_err(RecoverError::Write)?,
             Err(error) if DiskTrouble::of(&error) == DiskTrouble::Full => {
                 return self.end(number, &*file, tail, length, Finding::Ended);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(RecoverError::Write(error)),
         }
         let mut changes = self.changes();
         changes.pack(number).covered = end as u32;
@@ -344,8 +209,7 @@ impl Recovery<'_> {
         let mut end = length;
         if !tail.is_unreadable {
             end = (round_up(u64::from(tail.end), PAGE_BYTES) as u32).min(length);
-            file.set_len(u64::from(end))?;
-            file.sync_data()?;
+            file.set_len(u64::from(end)).and_then(|()| file.sync_data()).map_err(RecoverError::Write)?;
         }
         self.found.file_bytes.insert(number, u64::from(end));
         let mut changes = self.changes();
@@ -356,8 +220,9 @@ impl Recovery<'_> {
     }
 
     fn remove(&mut self, number: PackNumber) -> Result<(), RecoverError> {
-        self.folder.disk().remove(&self.folder.pack_path(number))?;
-        self.folder.disk().sync_dir(&self.folder.packs_path())?;
+        let disk = self.folder.disk();
+        let removed = disk.remove(&self.folder.pack_path(number));
+        removed.and_then(|()| disk.sync_dir(&self.folder.packs_path())).map_err(RecoverError::Write)?;
         self.found.file_bytes.remove(&number);
         if self.found.rows.contains_key(&number) {
             let mut changes = self.changes();
@@ -365,36 +230,5 @@ impl Recovery<'_> {
             self.commit(changes)?;
         }
         Ok(())
-    }
-
-    /// Takes rows out of the index that point at nothing. Goes over the whole index, but only where something is lost.
-    fn sweep(&mut self) -> Result<(), RecoverError> {
-        let rows = &self.found.rows;
-        let concerned = |number: &PackNumber| rows.get(number).is_some_and(|row: &PackRow| row.live_chunks > 0);
-        if self.lost_from.keys().any(concerned) {
-            let mut after = After::SlotStart(Slot(0));
-            loop {
-                let page = self.index.scan(after, Slot(u16::MAX), BATCH_ROWS)?;
-                let Some((last, _)) = page.last() else { break };
-                after = After::Chunk(last.slot(), *last);
-                let mut changes = self.changes();
-                for (address, row) in page {
-                    let end = u64::from(row.position.offset) + u64::from(RecordHeader::chunk_bytes(row.length));
-                    if self.lost_from.get(&row.position.pack).is_some_and(|from| end > *from) {
-                        tracing::error!(volume = %self.identity.volume, %address, "a chunk is lost with its pack");
-                        changes.lost(address, row);
-                        self.found.damaged += 1;
-                    }
-                }
-                self.commit(changes)?;
-            }
-        }
-        let mut changes = self.changes();
-        for (number, from) in &self.lost_from {
-            if *from == 0 && self.found.rows.contains_key(number) {
-                changes.forget_pack(*number);
-            }
-        }
-        self.commit(changes)
     }
 }
