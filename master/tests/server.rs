@@ -1,5 +1,7 @@
 //! A whole master on real RocksDB and raft-engine, asked as clients ask it, in this process.
 
+#![allow(clippy::unwrap_used)]
+
 use cairn_common::auth::{ClusterKey, JoinToken, NodeKey, Secret};
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::file::{Attributes, Condition, S3Tag};

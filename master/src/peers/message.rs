@@ -54,7 +54,8 @@ pub(crate) enum PeerReply {
 
 /// Rows of a batch that sets rows only.
 pub(super) fn rows_of(batch: &WriteBatch) -> Vec<(Table, Bytes, Bytes)> {
-    let set = batch.changes().filter_map(|(table, key, value)| Some((table, Bytes::copy_from_slice(key), value?.clone())));
+    let set =
+        batch.changes().filter_map(|(table, key, value)| Some((table, Bytes::copy_from_slice(key), value?.clone())));
     set.collect()
 }
 

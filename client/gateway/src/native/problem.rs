@@ -255,7 +255,6 @@ impl From<Refusal> for Problem {
             | Refusal::BadManifest(_)
             | Refusal::RootMismatch
             | Refusal::InlineTooLarge { .. }
-            | Refusal::SourceInline(_)
             | Refusal::SegmentOrder { .. }
             | Refusal::NoSuchNode(_)
             | Refusal::NodeExists(_)

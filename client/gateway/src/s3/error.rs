@@ -138,7 +138,6 @@ fn refused(refusal: Refusal) -> S3Error {
         | Refusal::BadManifest(_)
         | Refusal::RootMismatch
         | Refusal::InlineTooLarge { .. }
-        | Refusal::SourceInline(_)
         | Refusal::SegmentOrder { .. }
         | Refusal::NoSuchNode(_)
         | Refusal::NodeExists(_)
