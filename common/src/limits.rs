@@ -158,6 +158,10 @@ pub const REPORTED_CHECKS_MAX: usize = 4;
 pub const INVENTORY_PAGE_MAX: usize = 1000;
 /// How often a chunkserver tells the masters how it is.
 pub const HEARTBEAT_MS: u64 = 2_000;
+/// Names in one certificate of a node.
+pub const CERTIFICATE_NAMES_MAX: usize = 32;
+/// How long a certificate of the cluster's own authority is valid; a node gets a new one when a third of that is left.
+pub const CERTIFICATE_TTL_MS: u64 = 365 * 24 * 3_600_000;
 
 const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && GROUP_BYTES.is_power_of_two());

@@ -8,9 +8,11 @@ import os
 import pathlib
 import random
 import shutil
+import ssl
 import stat
 import subprocess
 import tempfile
+import urllib.request
 
 import pytest
 
@@ -59,6 +61,8 @@ class Cluster:
         fields = dict(field.split("=", 1) for field in last.split())
         self.s3, self.api, self.region = fields["endpoint"], fields["api"], fields["region"]
         self.access, self.secret = fields["access"], fields["secret"]
+        # Certificates to trust, of a cluster with TLS.
+        self.ca = fields.get("ca")
 
     def _script(self, verb, *arguments):
         command = [str(TOP / "scripts/cluster"), verb, str(self.folder), *arguments]
@@ -93,6 +97,7 @@ class Cluster:
             "RCLONE_CONFIG_CAIRN_ACCESS_KEY_ID": self.access,
             "RCLONE_CONFIG_CAIRN_SECRET_ACCESS_KEY": self.secret,
             "RCLONE_CONFIG_CAIRN_FORCE_PATH_STYLE": "true",
+            **({"AWS_CA_BUNDLE": self.ca, "RCLONE_CA_CERT": self.ca} if self.ca else {}),
         }
 
     def run(self, *command, check=True, **options):
@@ -110,7 +115,8 @@ class Cluster:
         return self.run("rclone", *arguments, **options)
 
     def curl(self, *arguments, **options):
-        return self.run("curl", "-q", "-sS", "--path-as-is", "-g", "-u", f"{self.access}:{self.secret}", *arguments, **options)
+        trust = ["--cacert", self.ca] if self.ca else []
+        return self.run("curl", "-q", *trust, "-sS", "--path-as-is", "-g", "-u", f"{self.access}:{self.secret}", *arguments, **options)
 
     def boto3(self, **settings):
         import boto3
@@ -124,7 +130,20 @@ class Cluster:
             aws_access_key_id=self.access,
             aws_secret_access_key=self.secret,
             config=config,
+            verify=self.ca,
         )
+
+    def urlopen(self, request):
+        """Opens a URL as someone without credentials."""
+        trust = ssl.create_default_context(cafile=self.ca) if self.ca else None
+        return urllib.request.urlopen(request, context=trust)
+
+    def access_log(self):
+        """The lines of the access logs, as text."""
+        lines = []
+        for log in sorted(self.folder.glob("*/log")):
+            lines += [line for line in log.read_text().splitlines() if "cairn_gateway::access" in line]
+        return lines
 
     def close(self):
         self._script("down", "--wipe")
@@ -138,10 +157,11 @@ def base():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def cluster(base):
-    """One cluster for the flows that do not need an empty one."""
-    cluster = Cluster(base / "cluster", "--nodes", "3", "--replicas", "3")
+@pytest.fixture(scope="session", params=["http", "https"])
+def cluster(base, request):
+    """One cluster of each scheme for the flows that do not need an empty one."""
+    tls = ["--tls"] if request.param == "https" else []
+    cluster = Cluster(base / f"cluster-{request.param}", "--nodes", "3", "--replicas", "3", *tls)
     yield cluster
     cluster.close()
 

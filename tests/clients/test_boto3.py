@@ -138,13 +138,13 @@ def test_presigned_urls_need_no_credentials(cluster, bucket):
     # Left to itself boto3 still presigns by version 2 for endpoints that are not AWS's.
     s3 = cluster.boto3(signature_version="s3v4")
     put = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "pre signed"})
-    with urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT")) as answer:
+    with cluster.urlopen(urllib.request.Request(put, data=b"by url", method="PUT")) as answer:
         assert answer.status == 200
     get = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "pre signed"}, ExpiresIn=60)
-    with urllib.request.urlopen(get) as answer:
+    with cluster.urlopen(get) as answer:
         assert answer.read() == b"by url"
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(get.replace("Signature=", "Signature=0"))
+        cluster.urlopen(get.replace("Signature=", "Signature=0"))
     assert raised.value.code == 403
 
 
@@ -165,7 +165,12 @@ def test_errors_have_the_codes_of_s3(s3, cluster, bucket):
     import boto3
 
     stranger = boto3.client(
-        "s3", endpoint_url=cluster.s3, region_name=cluster.region, aws_access_key_id="NOBODY", aws_secret_access_key="x"
+        "s3",
+        endpoint_url=cluster.s3,
+        region_name=cluster.region,
+        aws_access_key_id="NOBODY",
+        aws_secret_access_key="x",
+        verify=cluster.ca,
     )
     with pytest.raises(ClientError) as raised:
         stranger.list_objects_v2(Bucket=bucket)
@@ -188,3 +193,12 @@ def test_buckets_are_made_listed_and_removed(s3, bucket):
     with pytest.raises(ClientError) as raised:
         s3.head_bucket(Bucket=bucket)
     assert code(raised) == "404"
+
+
+def test_bodies_are_covered_by_their_signature_as_the_scheme_has_it(s3, cluster, bucket):
+    """botocore signs chunks and trailers only where TLS does not protect them, and says so in the request."""
+    s3.put_object(Bucket=bucket, Key="signed how", Body=body(100_000), ChecksumAlgorithm="CRC32")
+    lines = [line for line in cluster.access_log() if f"/{bucket}/signed" in line and "PUT" in line]
+    assert len(lines) == 1, lines
+    over_tls = cluster.s3.startswith("https://")
+    assert ("unsigned-chunks-trailer" in lines[0]) == over_tls, lines

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cairn_client::{Client, ClientConfig};
-use cairn_common::seam::{OsRandom, Random as _};
+use cairn_common::seam::{OsRandom, Random as _, TlsTrust};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -36,12 +36,14 @@ pub struct Plan {
     pub disks: u32,
     /// The seeded bug that its servers have, by name.
     pub bug: Option<&'static str>,
+    /// Whether its ports speak TLS, by an authority of the cluster's own.
+    pub tls: bool,
 }
 
 impl Plan {
     /// Processes with one disk each.
     pub fn new(shape: Shape) -> Plan {
-        Plan { shape, replicas: None, zones: None, disks: 1, bug: None }
+        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, tls: false }
     }
 
     /// The names of the processes that hold chunks.
@@ -133,6 +135,9 @@ impl Cluster {
             option("--zones", zones);
         }
         option("--disks", cluster.plan.disks);
+        if cluster.plan.tls {
+            options.push("--tls".to_owned());
+        }
         cluster.bring_up(&options)?;
         Ok(cluster)
     }
@@ -263,7 +268,15 @@ impl Cluster {
         let masters: Vec<String> = masters.filter_map(|process| process.addresses.get("node").cloned()).collect();
         let mut config = ClientConfig::new(masters);
         config.access_key = Some(self.key.clone());
+        if self.plan.tls {
+            config.tls = TlsTrust::File(self.authority(&self.plan.names()[0]));
+        }
         Ok(Client::connect(config).await?)
+    }
+
+    /// The certificates that a process of a cluster with TLS trusts, in a file.
+    pub fn authority(&self, name: &str) -> PathBuf {
+        self.folder.join(name).join("tls/ca.pem")
     }
 
     /// Folders of the disks of a process.

@@ -41,6 +41,13 @@ impl Clients {
         Ok(client)
     }
 
+    /// The certificates by which the current profile trusts servers, in PEM; `None`: the system's.
+    pub(crate) fn trusted(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = self.settings(None)?.ca_file else { return Ok(None) };
+        let read = std::fs::read_to_string(&path);
+        read.map(Some).map_err(|error| Failure::local(&path, "read the certificates to trust", &error))
+    }
+
     /// Lets copies beyond the write quorum finish, and ends the sessions.
     pub(crate) async fn close(&self) {
         for client in self.connected.lock().await.values() {

@@ -105,6 +105,11 @@ impl ClusterKey {
         self.0.derive("cairn 2026 masters", &generation.0.to_be_bytes())
     }
 
+    /// From which the key of the cluster's certificate authority is made.
+    pub fn authority(&self) -> Secret {
+        self.0.derive("cairn 2026 certificate authority", &[])
+    }
+
     /// The bytes, for the file that keeps them.
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose()

@@ -3,12 +3,14 @@
 //! What strangers can make it hold is bounded: connections ([`ListenOptions::connections_max`]), the time and size of a request
 //! head, and the TLS handshake's time. Bodies are bounded where they are read.
 
+mod authority;
 mod frames;
 mod health;
 mod server;
 mod tls;
 
+pub use authority::{Authority, IssueError, LeafKey, PUBLIC_KEY_BYTES};
 pub use frames::{FrameService, frames_route};
 pub use health::{Health, health_routes, install_metrics};
 pub use server::{ListenError, ListenOptions, Listener, Shutdown};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Certificate, CertificateSlot, TlsError, TlsFiles};

@@ -1,6 +1,6 @@
 //! Accepting connections and serving them until the process is told to stop.
 
-use super::tls::{TlsError, TlsFiles};
+use super::tls::{CertificateSlot, TlsError};
 use crate::limits::HEADER_TIMEOUT_MS;
 use crate::seam::BoxedIo;
 use axum::response::IntoResponse as _;
@@ -22,8 +22,8 @@ pub struct ListenOptions {
     pub connections_max: usize,
     /// Bytes of a request's head.
     pub head_max_bytes: usize,
-    /// Certificates, for TLS.
-    pub tls: Option<TlsFiles>,
+    /// The certificate to show; `None`: plain HTTP.
+    pub tls: Option<CertificateSlot>,
 }
 
 impl Default for ListenOptions {
@@ -102,7 +102,7 @@ pub enum ListenError {
 impl Listener {
     /// Binds `address` (`HOST:PORT`; port 0: any free one).
     pub async fn bind(address: &str, options: ListenOptions) -> Result<Listener, ListenError> {
-        let tls = options.tls.as_ref().map(TlsFiles::load).transpose()?;
+        let tls = options.tls.as_ref().map(CertificateSlot::server_config).transpose()?;
         let tls = tls.map(|config| TlsAcceptorDebug(TlsAcceptor::from(config)));
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| ListenError::Bind { address: address.to_owned(), error })?;

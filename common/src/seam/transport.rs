@@ -75,6 +75,8 @@ pub enum TlsTrust {
     System,
     /// Those in this PEM file, and no others.
     File(PathBuf),
+    /// These, in PEM, and no others.
+    Pem(Vec<u8>),
 }
 
 /// HTTP/1.1 over TCP or TLS.
@@ -105,22 +107,25 @@ fn tls_config(trust: &TlsTrust) -> Result<rustls::ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     match trust {
         TlsTrust::File(path) => {
-            let file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| file(&error))? {
-                let certificate = certificate.map_err(|error| file(&error))?;
-                roots.add(certificate).map_err(|error| file(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(file(&"there is no certificate in it"));
-            }
-            Ok(builder.with_root_certificates(roots).with_no_client_auth())
+            let file = |error: String| format!("{}: {error}", path.display());
+            let pem = std::fs::read(path).map_err(|error| file(error.to_string()))?;
+            Ok(builder.with_root_certificates(roots(&pem).map_err(file)?).with_no_client_auth())
         }
+        TlsTrust::Pem(pem) => Ok(builder.with_root_certificates(roots(pem)?).with_no_client_auth()),
         TlsTrust::System => {
             let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(|error| error.to_string())?;
             Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
         }
     }
+}
+
+fn roots(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(roots) }
 }
 
 /// Classifies what reqwest says. Only the innermost cause is shown: the outer texts repeat the URL, which may carry more than

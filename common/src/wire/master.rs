@@ -192,6 +192,14 @@ pub enum MasterRequest {
     },
     /// The cluster in figures. Answer: [`MasterReply::Status`].
     Status,
+    /// A node's TLS certificate by the cluster's own authority. Answer: [`MasterReply::Certificate`].
+    Certificate {
+        /// Host names and addresses that the node is reached under; at most
+        /// [`CERTIFICATE_NAMES_MAX`](crate::limits::CERTIFICATE_NAMES_MAX).
+        names: Vec<String>,
+        /// Its public key: an uncompressed point of P-256.
+        public_key: Bytes,
+    },
 }
 
 /// Which bytes of a file a reader wants.
@@ -300,6 +308,13 @@ pub enum MasterReply {
     Where(WherePage),
     /// The cluster in figures.
     Status(Box<Status>),
+    /// A certificate, in PEM.
+    Certificate {
+        /// The authority's own, to be trusted.
+        authority: String,
+        /// The node's.
+        certificate: String,
+    },
 }
 
 /// Something that is there, or that the condition says the client has.

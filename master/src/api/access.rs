@@ -109,7 +109,7 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         | MasterRequest::CreateJoinToken
         | MasterRequest::Status => Need::ClusterAdmin,
         MasterRequest::Join { .. } => Need::Joiner,
-        MasterRequest::Heartbeat(_) => Need::Node(None),
+        MasterRequest::Heartbeat(_) | MasterRequest::Certificate { .. } => Need::Node(None),
     }
 }
 

@@ -3,6 +3,7 @@
 use cairn_common::auth::{ClusterKey, OpenTicket, ReadToken, Receipt, Secret, TokenError, TokenKeys, WriteToken};
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::ids::{Domain, Generation, KeyId, ManifestId, NodeId, WindowId};
+use cairn_common::listen::Authority;
 use cairn_common::seam::Random;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,6 +26,11 @@ impl Keyring {
     /// The root of all keys, for another master.
     pub(crate) fn cluster_key(&self) -> &[u8; 32] {
         self.cluster_key.expose()
+    }
+
+    /// The cluster's certificate authority.
+    pub(crate) fn authority(&self) -> Authority {
+        Authority::of(&self.cluster_key)
     }
 
     /// The key that a node joins with.

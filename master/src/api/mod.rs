@@ -4,6 +4,7 @@
 //! that was acknowledged is known; then who asks ([`identify`]) and whether they may ([`access`]); then the request itself.
 
 mod access;
+mod certificates;
 mod files;
 mod frames;
 mod identify;
@@ -87,6 +88,7 @@ impl MasterServer {
             MasterRequest::Heartbeat(heartbeat) => self.heard(caller, heartbeat),
             MasterRequest::Where { path, offset } => self.where_is(&path, offset),
             MasterRequest::Status => self.cluster_status(),
+            MasterRequest::Certificate { names, public_key } => self.certificate(caller, &names, &public_key),
         }
     }
 

@@ -102,6 +102,13 @@ pub(super) struct RoleArgs {
     /// Its key (PEM)
     #[arg(long, env = "CAIRN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
+    /// TLS on every port by a certificate authority of the cluster's own: DIR/tls/ca.pem is for clients to trust. With
+    /// --tls-cert as well, that is for S3 and the HTTP API, this for the nodes
+    #[arg(long, env = "CAIRN_TLS_SELF_SIGNED", num_args = 0..=1, default_missing_value = "true")]
+    pub(super) tls_self_signed: Option<bool>,
+    /// A further name or address that the self-signed certificate is for; may be repeated
+    #[arg(long, env = "CAIRN_TLS_NAME", value_name = "NAME", value_delimiter = ',')]
+    pub(super) tls_name: Option<Vec<String>>,
     /// Certificates (PEM) that other nodes' certificates must come from [default: those of the system]
     #[arg(long, env = "CAIRN_CA_FILE", value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
@@ -123,7 +130,8 @@ impl RoleArgs {
     /// These settings, and where one is missing that of `file`.
     pub(super) fn or(self, file: RoleArgs) -> RoleArgs {
         prefer!(self, file; data, disks, disk, disk_capacity, name, zone, weight, replicas, listen, s3_listen, api_listen,
-            advertise, s3_domain, join, join_token, tls_cert, tls_key, ca_file, insecure_plain_http, log_format)
+            advertise, s3_domain, join, join_token, tls_cert, tls_key, tls_self_signed, tls_name,
+            ca_file, insecure_plain_http, log_format)
     }
 }
 

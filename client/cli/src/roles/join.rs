@@ -1,8 +1,9 @@
 //! Becoming part of a cluster, with a token.
 
-use super::identity::Identity;
+use super::identity::{DataFolder, Identity};
 use super::server::Shared;
-use super::settings::Join;
+use super::settings::{Join, Settings};
+use super::tls;
 use anyhow::{Context as _, bail};
 use cairn_common::auth::{JoinToken, NodeKey, Secret};
 use cairn_common::membership::Membership;
@@ -20,12 +21,27 @@ pub(super) struct Admission {
     pub(super) membership: Membership,
 }
 
+/// Keeps the certificates that the token's file carries: they say whom to trust from the first connection on.
+pub(super) fn trust_as_the_token_says(settings: &Settings, data: &DataFolder) -> anyhow::Result<()> {
+    let Some(path) = settings.join.as_ref().and_then(|join| join.token.as_ref()) else { return Ok(()) };
+    let known = data.file("tls/ca.pem");
+    if RealDisk.exists(&known)? || !RealDisk.exists(path)? {
+        return Ok(());
+    }
+    let text = RealDisk.read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match tls::of_token(&String::from_utf8_lossy(&text)) {
+        Some(pem) => tls::store_authority(data, pem),
+        None => Ok(()),
+    }
+}
+
 /// Asks the masters for an identity. The token is used up.
 pub(super) async fn join(shared: &Shared, join: &Join) -> anyhow::Result<Admission> {
     let path = join.token.as_ref().context("--join-token FILE is needed to join a cluster")?;
     let text = RealDisk.read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let token: JoinToken =
-        String::from_utf8_lossy(&text).trim().parse().with_context(|| format!("in {}", path.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let token: JoinToken = first.parse().with_context(|| format!("in {}", path.display()))?;
     let master = RemoteMaster::new(
         join.masters.clone(),
         Arc::clone(&shared.transport),
@@ -39,7 +55,7 @@ pub(super) async fn join(shared: &Shared, join: &Join) -> anyhow::Result<Admissi
         name: settings.name.clone(),
         zone: settings.zone.clone(),
         weight: if settings.roles.chunkserver { settings.weight()? } else { 0 },
-        address: shared.node_url.clone().unwrap_or_default(),
+        address: shared.address.clone(),
         roles: settings.roles,
     };
     match master.call(&Caller::Anonymous, MasterCall { actor: None, request }).await {

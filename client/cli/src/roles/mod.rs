@@ -14,6 +14,7 @@ mod process;
 mod ready;
 mod server;
 mod settings;
+mod tls;
 
 use clap::Parser as _;
 use std::ffi::OsString;

@@ -1,12 +1,13 @@
 //! What a process listens on, and the frames that come in on its node port.
 
 use super::settings::Settings;
+use super::tls::Slots;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_common::auth::Secret;
 use cairn_common::ids::{ClusterId, Generation};
-use cairn_common::listen::{ListenOptions, Listener};
+use cairn_common::listen::{CertificateSlot, ListenOptions, Listener};
 use cairn_common::net::FrameHandler;
 use cairn_common::net::handshake::{Identity, Verifier};
 use cairn_common::wire::frame::Service;
@@ -18,25 +19,33 @@ pub(super) struct Ports {
     pub(super) node: Option<Listener>,
     /// Base URL under which others reach the node port.
     pub(super) node_url: Option<String>,
+    /// Base URL that stands for this process among the cluster's nodes: the node port's, or of a gateway alone the HTTP API's.
+    pub(super) address: String,
     pub(super) s3: Option<Listener>,
     pub(super) api: Option<Listener>,
 }
 
 impl Ports {
     /// Binds what the roles need.
-    pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Ports> {
-        let options = ListenOptions { tls: settings.tls.clone(), ..ListenOptions::default() };
-        let mut ports = Ports { node: None, node_url: None, s3: None, api: None };
+    pub(super) async fn bind(settings: &Settings, slots: &Slots) -> anyhow::Result<Ports> {
+        let options = |tls: &Option<CertificateSlot>| ListenOptions { tls: tls.clone(), ..ListenOptions::default() };
+        let mut ports = Ports { node: None, node_url: None, address: String::new(), s3: None, api: None };
         if settings.roles.master || settings.roles.chunkserver {
-            let node = Listener::bind(&settings.listen, options.clone()).await.context("--listen")?;
+            let node = Listener::bind(&settings.listen, options(&slots.node)).await.context("--listen")?;
             let url = settings.advertise.as_ref().map(|url| url.trim_end_matches('/').to_owned());
             ports.node_url = Some(url.map_or_else(|| node.base_url(), Ok)?);
             ports.node = Some(node);
         }
         if settings.roles.gateway {
-            ports.s3 = Some(Listener::bind(&settings.s3_listen, options.clone()).await.context("--s3-listen")?);
-            ports.api = Some(Listener::bind(&settings.api_listen, options).await.context("--api-listen")?);
+            ports.s3 = Some(Listener::bind(&settings.s3_listen, options(&slots.public)).await.context("--s3-listen")?);
+            ports.api =
+                Some(Listener::bind(&settings.api_listen, options(&slots.public)).await.context("--api-listen")?);
         }
+        ports.address = match (&ports.node_url, &ports.api) {
+            (Some(url), _) => url.clone(),
+            (None, Some(api)) => api.base_url()?,
+            (None, None) => unreachable!("every role has a port"),
+        };
         Ok(ports)
     }
 }

@@ -7,11 +7,12 @@
 
 use super::cluster;
 use super::identity::{DataFolder, Identity};
+use super::join;
 use super::near::NearMaster;
 use super::ports::{NodePort, Ports, Role};
 use super::ready;
 use super::settings::Settings;
-use anyhow::Context as _;
+use super::tls::{self, OwnCertificates, Slots};
 use cairn_chunkserver::store::index::RocksIndexes;
 use cairn_chunkserver::{Chunkserver, DiskConfig};
 use cairn_client::{Client, ClientConfig, LocalNode};
@@ -19,7 +20,7 @@ use cairn_common::ids::KeyId;
 use cairn_common::listen::{FrameService, Health, Shutdown, frames_route, health_routes, install_metrics};
 use cairn_common::net::RemoteMaster;
 use cairn_common::net::handshake::{Credential, Identity as Proof};
-use cairn_common::seam::{Clock, Disk, HttpTransport, OsRandom, Pool, Random, RealDisk, SystemClock, Transport};
+use cairn_common::seam::{Clock, Disk, OsRandom, Pool, Random, RealDisk, SystemClock, Transport};
 use cairn_common::wire::chunk::ChunkService;
 use cairn_common::wire::master::{Caller, Master};
 use cairn_gateway::{Gateway, GatewayOptions, MetricsText};
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     /// Base URL under which others reach this process; `None`: nobody does.
     pub(super) node_url: Option<String>,
+    /// What stands for this process among the cluster's nodes.
+    pub(super) address: String,
     shutdown: Shutdown,
 }
 
@@ -53,27 +56,53 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> anyhow::Res
     let metrics = install_metrics().map_err(anyhow::Error::msg)?;
     let data = DataFolder::open(&RealDisk, &settings.data)?;
     ready::remove(&data)?;
-    let ports = Ports::bind(&settings).await?;
+    let slots = Slots::new(&settings)?;
+    let ports = Ports::bind(&settings, &slots).await?;
     for disk in &settings.disks {
         make_folder(disk);
     }
-    let transport = HttpTransport::new(&settings.trust).map_err(anyhow::Error::msg).context("--ca-file")?;
-    let shared = Shared {
+    join::trust_as_the_token_says(&settings, &data)?;
+    let mut shared = Shared {
+        transport: tls::transport(&settings, &data)?,
         settings,
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(OsRandom),
-        transport: Arc::new(transport),
         node_url: ports.node_url.clone(),
+        address: ports.address.clone(),
         shutdown: shutdown.clone(),
     };
     let identity = cluster::identity(&shared, &data).await?;
+    let own = own_certificates(&shared, &data, &identity, &slots)?;
+    if let Some(own) = &own {
+        own.begin(&data, &shutdown).await?;
+        // Now it is known whom the cluster trusts.
+        shared.transport = tls::transport(&shared.settings, &data)?;
+    }
     tracing::info!(cluster = %identity.cluster, node = %identity.node, name = shared.settings.name, "starting");
     let text: MetricsText = Arc::new(move || metrics.render());
-    let stopping = run(&shared, &data, &identity, ports, text).await;
+    let files = shared.settings.tls.as_ref().zip(slots.public.as_ref());
+    let stopping = tokio::select! {
+        biased;
+        stopping = run(&shared, &data, &identity, ports, text) => stopping,
+        failed = tls::keep_fresh(own.as_ref(), files, &data, shared.clock.as_ref()) => failed,
+    };
     ready::remove(&data)?;
     stopping?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// The certificates of a process that gets them from the cluster.
+fn own_certificates(
+    shared: &Shared,
+    data: &DataFolder,
+    identity: &Identity,
+    slots: &Slots,
+) -> anyhow::Result<Option<OwnCertificates>> {
+    let Some(slot) = slots.node.clone().filter(|_| shared.settings.tls_self_signed) else { return Ok(None) };
+    let masters = remote_masters(shared, data, identity)?;
+    let seams = (Arc::clone(&shared.clock), Arc::clone(&shared.random));
+    OwnCertificates::new(&shared.settings, data, identity, slot, masters, seams).map(Some)
 }
 
 /// A folder that cannot be made is a disk that has failed; the chunkserver says so, and goes on with the others.

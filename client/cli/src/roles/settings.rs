@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use cairn_common::limits::REPLICAS_MAX;
 use cairn_common::listen::TlsFiles;
 use cairn_common::membership::Roles;
-use cairn_common::seam::{Disk as _, RealDisk, TlsTrust};
+use cairn_common::seam::{Disk as _, RealDisk};
 use std::net::ToSocketAddrs as _;
 use std::path::PathBuf;
 
@@ -30,7 +30,9 @@ pub(super) struct Settings {
     pub(super) s3_domain: Option<String>,
     pub(super) join: Option<Join>,
     pub(super) tls: Option<TlsFiles>,
-    pub(super) trust: TlsTrust,
+    pub(super) tls_self_signed: bool,
+    pub(super) tls_names: Vec<String>,
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) log_format: LogFormat,
 }
 
@@ -72,7 +74,9 @@ impl Settings {
             s3_domain: args.s3_domain,
             join: args.join.map(|masters| Join { masters, token: args.join_token }),
             tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
-            trust: args.ca_file.map_or(TlsTrust::System, TlsTrust::File),
+            tls_self_signed: args.tls_self_signed.unwrap_or(false),
+            tls_names: args.tls_name.unwrap_or_default(),
+            ca_file: args.ca_file,
             log_format: args.log_format.unwrap_or(LogFormat::Text),
             data,
             name,
@@ -99,7 +103,10 @@ impl Settings {
         if self.roles.chunkserver && self.disks.is_empty() {
             bail!("--disks 0: a chunkserver needs a disk");
         }
-        if self.tls.is_none() && !plain_allowed {
+        if let Some(file) = &self.ca_file {
+            super::tls::check_file(file)?;
+        }
+        if self.tls.is_none() && !self.tls_self_signed && !plain_allowed {
             self.check_loopback()?;
         }
         Ok(())
@@ -114,8 +121,8 @@ impl Settings {
             let mut resolved = address.to_socket_addrs().with_context(|| format!("{flag} {address}"))?;
             if !resolved.all(|address| address.ip().is_loopback()) {
                 bail!(
-                    "{flag} {address} is not a loopback address, and no certificate is given. Give --tls-cert and --tls-key, or \
-                     allow plain HTTP with --insecure-plain-http if everyone on that network may read and alter the data"
+                    "{flag} {address} is not a loopback address, and no certificate is given. Give --tls-self-signed, or --tls-cert \
+                     and --tls-key, or allow plain HTTP with --insecure-plain-http if everyone on that network may read and alter the data"
                 );
             }
         }

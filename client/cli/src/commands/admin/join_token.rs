@@ -1,4 +1,5 @@
-//! `admin join-token create`: prints nothing but the token, so that a script can put it into a file.
+//! `admin join-token create`: prints nothing but the token, so that a script can put it into a file; and behind it the
+//! certificates by which this client trusts the masters, so that the new node can as well, from its first connection on.
 
 use crate::args::DryRun;
 use crate::failure::Failure;
@@ -18,6 +19,9 @@ pub(crate) enum JoinTokenVerb {
 #[derive(Serialize)]
 struct JoinTokenRecord {
     token: String,
+    /// Certificates to trust, in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
 }
 
 impl Record for JoinTokenRecord {
@@ -28,7 +32,8 @@ impl Record for JoinTokenRecord {
     }
 
     fn cells(&self, _exact: bool) -> Vec<String> {
-        vec![self.token.clone()]
+        let authority = self.authority.as_ref().map(|pem| format!("\n{}", pem.trim_end()));
+        vec![format!("{}{}", self.token, authority.unwrap_or_default())]
     }
 }
 
@@ -40,7 +45,8 @@ pub(super) async fn create(session: &Session, dry: DryRun) -> Result<Tally, Fail
         client.status().await?;
         return Ok(Tally::one(0));
     }
+    let authority = session.clients.trusted()?;
     let token = client.create_join_token().await?;
-    session.out.line(&JoinTokenRecord { token })?;
+    session.out.line(&JoinTokenRecord { token, authority })?;
     Ok(Tally::one(0))
 }

@@ -1,0 +1,78 @@
+//! TLS certificates for nodes, by the cluster's own authority.
+//!
+//! Any master answers: all derive the same authority from the cluster's key, and nothing is written. A node chooses its names
+//! itself, as it does its address; but it does not get a certificate for the host of another node, with which it could stand in
+//! for that one to clients.
+
+use crate::server::MasterServer;
+use cairn_common::ids::NodeId;
+use cairn_common::membership::{Membership, NodeState};
+use cairn_common::wire::master::{Caller, MasterError, MasterReply};
+use std::net::IpAddr;
+
+impl MasterServer {
+    pub(super) fn certificate(
+        &self,
+        caller: &Caller,
+        names: &[String],
+        public_key: &[u8],
+    ) -> Result<MasterReply, MasterError> {
+        let Caller::Node(node) = caller else { return Err(MasterError::Denied) };
+        let members = self.members()?;
+        if let Some(name) = names.iter().find(|name| is_of_another(&members.membership, *node, name)) {
+            return Err(MasterError::BadRequest(format!("{name} is the address of another node")));
+        }
+        let bad = |error: cairn_common::listen::IssueError| MasterError::BadRequest(error.to_string());
+        let authority = self.keyring.authority();
+        let certificate =
+            authority.issue(names, public_key, self.clock.wall_ms(), self.random.as_ref()).map_err(bad)?;
+        tracing::info!(%node, ?names, "a certificate was made");
+        Ok(MasterReply::Certificate { authority: authority.certificate_pem().map_err(bad)?, certificate })
+    }
+}
+
+/// Whether `name` is the host of a node other than `node`, and not of that one as well. Loopback is everyone's.
+fn is_of_another(membership: &Membership, node: NodeId, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if loopback || name == "localhost" {
+        return false;
+    }
+    let members = membership.nodes.values().filter(|member| member.state != NodeState::Removed);
+    let (own, others): (Vec<_>, Vec<_>) = members
+        .filter(|member| host(&member.address).is_some_and(|host| covers(&name, &host)))
+        .partition(|member| member.id == node);
+    own.is_empty() && !others.is_empty()
+}
+
+/// The host of a base URL, in lower case, without the brackets of an IPv6 address.
+fn host(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    Some(uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase())
+}
+
+/// Whether a certificate for `name` is one for `host` (RFC 6125, 6.4.3: a wildcard stands for one label).
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        None => name == host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        assert!(covers("*.example.org", "a.example.org") && covers("a.example.org", "a.example.org"));
+        assert!(!covers("*.example.org", "a.b.example.org") && !covers("*.example.org", "example.org"));
+    }
+
+    #[test]
+    fn hosts_are_compared_without_port_brackets_and_case() {
+        assert_eq!(host("https://[::1]:7070").as_deref(), Some("::1"));
+        assert_eq!(host("https://Node-1.Example:7070").as_deref(), Some("node-1.example"));
+        assert_eq!(host(""), None);
+    }
+}
