@@ -62,6 +62,46 @@ fn covers(name: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cairn_common::ids::{BootCount, ClusterId, Generation};
+    use cairn_common::membership::{Node, Roles};
+    use std::collections::BTreeMap;
+
+    fn member(id: u32, address: &str) -> (NodeId, Node) {
+        let node = Node {
+            id: NodeId(id),
+            name: format!("n{id}"),
+            zone: "z".to_owned(),
+            weight: 1,
+            address: address.to_owned(),
+            roles: Roles::default(),
+            state: NodeState::Live,
+            boot: BootCount(1),
+            served_boot: BootCount(1),
+            volumes: BTreeMap::new(),
+        };
+        (NodeId(id), node)
+    }
+
+    #[test]
+    fn a_node_gets_no_certificate_for_the_host_of_another() {
+        let addresses = ["https://a.example:1", "https://b.example:1", "https://10.0.0.1:1", "https://10.0.0.1:2"];
+        let membership = Membership {
+            cluster: ClusterId([0; 16]),
+            generation: Generation(1),
+            revision: 1,
+            nodes: (1..).zip(addresses).map(|(id, address)| member(id, address)).collect(),
+            rings: Vec::new(),
+            replicas: 1,
+            replicas_rise: false,
+        };
+        let refused = |node: u32, name: &str| is_of_another(&membership, NodeId(node), name);
+        assert!(
+            refused(1, "b.example") && refused(1, "B.Example") && refused(3, "*.example") && refused(1, "10.0.0.1")
+        );
+        assert!(!refused(1, "a.example") && !refused(1, "s3.company.example") && !refused(2, "*.example"));
+        assert!(!refused(3, "10.0.0.1") && !refused(4, "10.0.0.1"), "two nodes on one host");
+        assert!(!refused(1, "localhost") && !refused(1, "127.0.0.1") && !refused(1, "::1"));
+    }
 
     #[test]
     fn a_wildcard_stands_for_one_label() {
