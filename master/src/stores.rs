@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which database counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub(crate) struct Stores {
     memory: RocksMemory,
     current: ArcSwap<RocksStore>,
     named: std::sync::Mutex<Current>,
+    /// Number of the newest database that was made, whether or not it ever counts: a folder is never used twice in a run, so that
+    /// nothing is removed under one that is about to count.
+    made: AtomicU64,
 }
 
 /// A database that is whole and does not count yet.
@@ -59,6 +63,7 @@ impl Stores {
             memory,
             current: ArcSwap::from_pointee(store),
             named: std::sync::Mutex::new(named),
+            made: AtomicU64::new(named.number),
         })
     }
 
@@ -74,7 +79,7 @@ impl Stores {
 
     /// An empty database beside the one that counts.
     pub(crate) fn make_new(&self) -> Result<NewStore, StoreError> {
-        let number = self.named().number + 1;
+        let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let path = path(&self.folder, number);
         if path.exists() {
             std::fs::remove_dir_all(&path)

@@ -8,6 +8,7 @@ mod files;
 mod frames;
 mod identify;
 mod keyring;
+mod masters;
 mod nodes;
 mod sessions;
 mod writes;
@@ -87,6 +88,8 @@ impl MasterServer {
             MasterRequest::Heartbeat(heartbeat) => self.heard(caller, heartbeat),
             MasterRequest::Where { path, offset } => self.where_is(&path, offset),
             MasterRequest::Status => self.cluster_status(),
+            MasterRequest::Masters => self.masters(),
+            MasterRequest::TransferLeader { to } => self.hand_over(to),
         }
     }
 

@@ -228,6 +228,7 @@ fn values_of_the_cluster_are_pinned() {
         rings: vec![RingSpec::new(Epoch(5), vec![Member { node: NodeId(1), zone: "z".to_owned(), weight: 4 }])],
         replicas: 3,
         replicas_rise: true,
+        voters: 3,
     };
     // Cluster, generation, revision; a node with its volume; a ring of one member and its calibration; copies.
     let node = "010101016e017a0401750101000102010107000164";
