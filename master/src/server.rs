@@ -220,16 +220,17 @@ impl MasterServer {
         Ok(server)
     }
 
-    /// Whether the cluster was not made yet. Waits until this master leads, which the first one does soon.
+    /// Whether the cluster was not made yet. Waits until this master has a membership, or leads without one, which the first one
+    /// does soon: before its log is applied the state may look newer than it is, and another member may lead by then.
     pub async fn is_new(&self) -> Result<bool, MasterError> {
-        if self.members.load().as_ref().is_some_and(|members| !members.membership.nodes.is_empty()) {
-            return Ok(false);
-        }
-        // Before the log is applied the state may look newer than it is.
-        while !self.group.status().leading {
+        let is_empty = || self.members.load().as_ref().is_none_or(|members| members.membership.nodes.is_empty());
+        while is_empty() {
+            if self.group.status().leading {
+                return Ok(is_empty());
+            }
             self.clock.sleep(Duration::from_millis(5)).await;
         }
-        Ok(self.members.load().as_ref().is_none_or(|members| members.membership.nodes.is_empty()))
+        Ok(false)
     }
 
     /// Makes a new cluster. Repeating it after a crash in the middle goes on where it stopped.
@@ -459,6 +460,7 @@ fn open_log(folder: &std::path::Path, stores: &Stores, node: NodeId, joining: bo
     let mut log = EngineLog::open(&folder.join("log"))?;
     let store = stores.current();
     if store.applied()?.index == 0 && log.last_index()? <= FIRST.0 && !joining {
+        stores.note_member()?;
         init_state(store.as_ref(), node)?;
         log.reset(FIRST.0, FIRST.1)?;
     }

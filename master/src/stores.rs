@@ -4,7 +4,7 @@
 //! from elsewhere, if it was. A new one is filled beside it, and named only when it is whole and durable, so that a crash leaves
 //! the old or the new one. The old one is not needed by anybody then: what this member acknowledged from its log is in the new.
 
-use crate::store::{MetaStore as _, RocksMemory, RocksStore, StoreError};
+use crate::store::{MetaStore as _, MetaView as _, RocksMemory, RocksStore, StoreError};
 use arc_swap::ArcSwap;
 use cairn_common::seam::Disk;
 use serde::{Deserialize, Serialize};
@@ -51,12 +51,16 @@ impl Stores {
             serde_json::from_slice(&bytes)
                 .map_err(|error| StoreError::Damaged(format!("{}: {error}", pointer.display())))?
         } else {
+            check_not_wiped(disk.as_ref(), folder)?;
             let first = Current { number: 1, taken_over: None };
             write(disk.as_ref(), folder, first).map_err(|error| failed(&error))?;
             first
         };
         remove_others(folder, named.number).map_err(|error| failed(&error))?;
         let store = RocksStore::open(&path(folder, named.number), &memory)?;
+        if store.applied()?.index > 0 {
+            note_member(disk.as_ref(), folder).map_err(|error| failed(&error))?;
+        }
         Ok(Stores {
             folder: folder.to_owned(),
             disk,
@@ -91,6 +95,7 @@ impl Stores {
     /// Makes a whole and durable database the one that counts. Durable on return.
     pub(crate) fn replace(&self, new: NewStore) -> Result<(), StoreError> {
         let position = new.store.flushed()?;
+        self.note_member()?;
         let named = Current { number: new.number, taken_over: Some((position.index, position.term)) };
         write(self.disk.as_ref(), &self.folder, named).map_err(|error| StoreError::Failed(error.to_string()))?;
         *self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = named;
@@ -98,9 +103,43 @@ impl Stores {
         Ok(())
     }
 
+    /// Remembers, outside the folder, that this node is a member of its group. Durable on return.
+    pub(crate) fn note_member(&self) -> Result<(), StoreError> {
+        note_member(self.disk.as_ref(), &self.folder).map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
     fn named(&self) -> Current {
         *self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Beside the folder, not in it: there from before this node can first vote, so that a member whose folder is empty (wiped, or
+/// not mounted) is told from a node that joins. It would vote again in terms in which it voted, and miss what it
+/// acknowledged; the first of a cluster would even begin a second one under the same identity.
+fn witness(folder: &Path) -> PathBuf {
+    folder.with_extension("member")
+}
+
+fn note_member(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    let witness = witness(folder);
+    if disk.exists(&witness)? {
+        return Ok(());
+    }
+    disk.replace(&witness, b"This node is a member of its masters' group.\n")
+}
+
+fn check_not_wiped(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let witness = witness(folder);
+    if !disk.exists(&witness).map_err(|error| StoreError::Failed(error.to_string()))? {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(format!(
+        "{} holds nothing, and {} says that this node was a member of the masters' group. If it is on a disk that is not mounted, \
+         mount it. Else the state is lost here: take this master out with `cairn admin master remove`, and let a node with an \
+         empty data folder and a new join token take its place",
+        folder.display(),
+        witness.display()
+    )))
 }
 
 fn path(folder: &Path, number: u64) -> PathBuf {
@@ -127,7 +166,7 @@ fn remove_others(folder: &Path, keep: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MetaStore, MetaView as _, Position, Table, WriteBatch};
+    use crate::store::{MetaStore, Position, Table, WriteBatch};
     use cairn_common::ids::Stamp;
     use cairn_common::seam::RealDisk;
 
@@ -143,9 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn a_member_whose_folder_was_wiped_is_refused_and_a_node_that_only_began_to_join_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("master");
+        drop(open(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let stores = open(&folder);
+        let new = stores.make_new().unwrap();
+        write_row(new.store.as_ref(), b"new", 9);
+        stores.replace(new).unwrap();
+        drop(stores);
+        drop(open(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let memory = RocksMemory::new(1 << 20, 1 << 20);
+        let refused = Stores::open(&folder, Arc::new(RealDisk), memory).err().unwrap().to_string();
+        assert!(refused.contains("admin master remove"), "{refused}");
+    }
+
+    #[test]
     fn a_replaced_state_is_there_after_a_restart_and_a_half_made_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let stores = open(folder.path());
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("master");
+        let stores = open(&folder);
         write_row(stores.current().as_ref(), b"old", 3);
         let old = stores.current();
         let new = stores.make_new().unwrap();
@@ -156,10 +214,10 @@ mod tests {
         let half = stores.make_new().unwrap();
         write_row(half.store.as_ref(), b"half", 12);
         drop((half, old, stores));
-        let stores = open(folder.path());
+        let stores = open(&folder);
         assert_eq!(stores.taken_over(), Some((9, 1)));
         assert_eq!(stores.current().get(Table::System, b"k").unwrap().unwrap(), &b"new"[..]);
-        let folders = std::fs::read_dir(folder.path()).unwrap();
+        let folders = std::fs::read_dir(&folder).unwrap();
         assert_eq!(folders.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 1);
     }
 }
