@@ -4,7 +4,7 @@
 //! from elsewhere, if it was. A new one is filled beside it, and named only when it is whole and durable, so that a crash leaves
 //! the old or the new one. The old one is not needed by anybody then: what this member acknowledged from its log is in the new.
 
-use crate::store::{MetaStore as _, MetaView as _, RocksMemory, RocksStore, StoreError};
+use crate::store::{MetaStore as _, RocksMemory, RocksStore, StoreError};
 use arc_swap::ArcSwap;
 use cairn_common::seam::Disk;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ fn remove_others(folder: &Path, keep: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MetaStore, Position, Table, WriteBatch};
+    use crate::store::{MetaStore, MetaView as _, Position, Table, WriteBatch};
     use cairn_common::ids::Stamp;
     use cairn_common::seam::RealDisk;
 

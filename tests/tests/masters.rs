@@ -1,5 +1,8 @@
 //! Losing masters.
 
+// Helpers of tests are tests: what fails in them fails the test.
+#![allow(clippy::unwrap_used)]
+
 use cairn_tests::settings::{by_effort, report, seed};
 use cairn_tests::suites::masters::{self, Failovers, Loss};
 

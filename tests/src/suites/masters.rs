@@ -9,8 +9,9 @@ use crate::workload::{Load, LoadOptions, check_everything, look, path};
 use anyhow::{Context as _, Result, bail, ensure};
 use cairn_client::{Client, PutOptions};
 use cairn_common::error::ErrorKind;
+use cairn_common::seam::{Clock as _, SystemClock};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How the leader is lost.
@@ -101,12 +102,14 @@ fn bring_back(cluster: &Cluster, leader: &str, loss: Loss) -> Result<()> {
 
 /// Writes small files one after the other, and measures the longest time between two acknowledgements.
 async fn longest_gap(client: Client, key: String, stop: CancellationToken) -> Result<u64> {
-    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    let clock = SystemClock::new();
+    let (mut last, mut longest) = (clock.monotonic(), Duration::ZERO);
     while !stop.is_cancelled() {
         let body = Body { seed: 1, length: 100 };
         client.put(&path(&key)?, body.source(), PutOptions::default()).await.context("a write failed")?;
-        longest = longest.max(last.elapsed());
-        last = Instant::now();
+        let now = clock.monotonic();
+        longest = longest.max(now.saturating_sub(last));
+        last = now;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(u64::try_from(longest.as_millis())?)
