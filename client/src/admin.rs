@@ -2,8 +2,10 @@
 
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
+use cairn_common::ids::NodeId;
 use cairn_common::wire::command::{Command, Grant};
-use cairn_common::wire::master::{Credential, KeyInfo, MasterError, MasterReply, MasterRequest, Status};
+use cairn_common::wire::master::{Credential, KeyInfo, MasterError, MasterReply, MasterRequest, MastersStatus, Status};
+use std::time::Duration;
 
 impl Client {
     /// The cluster in figures. For keys that may administer it.
@@ -12,6 +14,39 @@ impl Client {
             MasterReply::Status(status) => Ok(*status),
             _ => Err(wrong_reply().into()),
         }
+    }
+
+    /// The masters' group, as its leader sees it. For keys that may administer the cluster.
+    pub async fn masters(&self) -> Result<MastersStatus, Error> {
+        match self.ask(MasterRequest::Masters).await? {
+            MasterReply::Masters(masters) => Ok(*masters),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Asks for another master to lead. It may not come to that: see [`Client::masters`].
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
+        match self.ask(MasterRequest::TransferLeader { to }).await? {
+            MasterReply::Masters(_) => Ok(()),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Puts a node into the masters' group, or takes it out. The group follows by itself, within moments.
+    pub async fn set_master(&self, node: NodeId, master: bool) -> Result<(), Error> {
+        self.write(Command::SetMaster { node, master }).await?;
+        Ok(())
+    }
+
+    /// Sets how many masters vote: 1, 3 or 5. The group follows by itself.
+    pub async fn set_voters(&self, voters: u8) -> Result<(), Error> {
+        self.write(Command::SetVoters { voters }).await?;
+        Ok(())
+    }
+
+    /// Waits, by this client's clock: for callers that ask again until something has come about.
+    pub async fn pause(&self, pause: Duration) {
+        self.inner.clock.sleep(pause).await;
     }
 
     /// Makes an access key and returns its id and its secret, which is shown this once. `given`: id and secret to import.

@@ -106,6 +106,8 @@ pub const EPOCHS_KEPT_MAX: usize = 8;
 pub const REPLICAS_MAX: u8 = 9;
 /// Copies that a cluster rises to by itself.
 pub const REPLICAS_DEFAULT: u8 = 3;
+/// Masters that vote unless another number is set: the loss of one stops nothing.
+pub const VOTERS_DEFAULT: u8 = 3;
 /// Nodes in a ring, and nodes that are not removed.
 pub const NODES_MAX: usize = 1024;
 /// Disks of a node.

@@ -89,6 +89,8 @@ pub struct Membership {
     pub replicas: u8,
     /// Whether `replicas` rises by itself to 3 when three chunkservers are there.
     pub replicas_rise: bool,
+    /// Masters that vote, where there are so many: 1, 3 or 5.
+    pub voters: u8,
 }
 
 impl Membership {

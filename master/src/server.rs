@@ -2,9 +2,10 @@
 
 use crate::api::Keyring;
 use crate::machine::{FIRST, StoreMachine, init_state};
+use crate::members;
 use crate::peers::{Links, PeerReply, SnapshotServer, SnapshotTag, Staging};
 use crate::query::QueryError;
-use crate::raft::{EngineLog, Group, GroupConfig, GroupError, GroupStatus, LogError, LogStore as _};
+use crate::raft::{EngineLog, Group, GroupConfig, GroupError, GroupMembers, GroupStatus, LogError, LogStore as _};
 use crate::state::Members;
 use crate::store::{MetaStore as _, MetaView, RocksMemory};
 use crate::stores::Stores;
@@ -20,7 +21,7 @@ use cairn_common::seam::{Clock, Disk, Pool, Random, Transport};
 use cairn_common::wire;
 use cairn_common::wire::command::{Command, Done, Envelope, Grant, KeyRecord, Refusal, Rights, SessionSequence};
 use cairn_common::wire::master::{Caller, Heartbeat, MasterError};
-use raft::eraftpb::{ConfChangeV2, ConfState, Message, MessageType};
+use raft::eraftpb::{ConfChangeV2, Message, MessageType};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -31,6 +32,8 @@ use tokio::sync::Notify;
 const CACHE_BYTES: usize = 24 << 20;
 /// Memory for rows of the state that are not on disk yet.
 const BUFFER_BYTES: usize = 16 << 20;
+/// Pause between two looks whether the group is settled.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// Listings and the like at a time.
 const SCANS_MAX: usize = 8;
 
@@ -217,16 +220,17 @@ impl MasterServer {
         Ok(server)
     }
 
-    /// Whether the cluster was not made yet. Waits until this master leads, which the first one does soon.
+    /// Whether the cluster was not made yet. Waits until this master has a membership, or leads without one, which the first one
+    /// does soon: before its log is applied the state may look newer than it is, and another member may lead by then.
     pub async fn is_new(&self) -> Result<bool, MasterError> {
-        if self.members.load().as_ref().is_some_and(|members| !members.membership.nodes.is_empty()) {
-            return Ok(false);
-        }
-        // Before the log is applied the state may look newer than it is.
-        while !self.group.status().leading {
+        let is_empty = || self.members.load().as_ref().is_none_or(|members| members.membership.nodes.is_empty());
+        while is_empty() {
+            if self.group.status().leading {
+                return Ok(is_empty());
+            }
             self.clock.sleep(Duration::from_millis(5)).await;
         }
-        Ok(self.members.load().as_ref().is_none_or(|members| members.membership.nodes.is_empty()))
+        Ok(false)
     }
 
     /// Makes a new cluster. Repeating it after a crash in the middle goes on where it stopped.
@@ -277,6 +281,44 @@ impl MasterServer {
     /// Whether the group has other members that could be asked.
     pub fn has_others(&self) -> bool {
         !self.group.status().alone
+    }
+
+    /// Whether this member can answer by itself: it is in the group, and knows who leads it. If not, others should be asked at
+    /// once instead of waiting for a round that cannot come about.
+    pub fn can_answer(&self) -> bool {
+        let id = u64::from(self.node.0);
+        let conf = self.group.members().conf;
+        self.group.status().leader.is_some() && (conf.voters.contains(&id) || conf.learners.contains(&id))
+    }
+
+    /// Where the other masters are, as far as the state knows.
+    pub fn other_masters(&self) -> Vec<String> {
+        let Some(members) = self.members.load_full() else { return Vec::new() };
+        let others = members
+            .membership
+            .nodes
+            .values()
+            .filter(|node| node.id != self.node && node.roles.master && node.state != NodeState::Removed);
+        others.map(|node| node.address.clone()).collect()
+    }
+
+    /// Waits until the group has the members that it should have, as far as this one knows, and a leader: from then on the
+    /// loss of one of three stops nothing. `false`: it has not come to that in time, for instance because others are down.
+    pub async fn settle(&self, patience: Duration) -> bool {
+        let until = self.clock.monotonic() + patience;
+        loop {
+            let members = self.members.load();
+            let is_settled = members
+                .as_ref()
+                .is_some_and(|members| members::is_settled(&members.membership, &self.group.members().conf, self.node));
+            if is_settled && self.group.status().leader.is_some() {
+                return true;
+            }
+            if self.clock.monotonic() >= until {
+                return false;
+            }
+            self.clock.sleep(SETTLE_PAUSE).await;
+        }
     }
 
     /// Where this member of the group stands.
@@ -335,13 +377,18 @@ impl MasterServer {
         self.members.load_full().ok_or_else(|| MasterError::Unavailable("this master has no state yet".to_owned()))
     }
 
-    /// Members of the group as applied here, and those without a vote that have caught up, if this member leads.
-    pub(crate) fn group_members(&self) -> (ConfState, Vec<NodeId>) {
+    /// Members of the group as applied here, and how far they are, if this member leads.
+    pub(crate) fn group_members(&self) -> GroupMembers {
         self.group.members()
     }
 
     pub(crate) async fn change_members(&self, change: ConfChangeV2) -> Result<(), MasterError> {
         self.group.change_members(change).await.map_err(|error| self.group_error(&error))
+    }
+
+    /// Asks another member to lead. It may not come to that.
+    pub(crate) fn transfer_leader(&self, to: NodeId) -> Result<(), MasterError> {
+        self.group.transfer_leader(to).map_err(|error| self.group_error(&error))
     }
 
     /// Whether a node may speak in the group. A master without a state believes whoever has a node's key.
@@ -413,6 +460,7 @@ fn open_log(folder: &std::path::Path, stores: &Stores, node: NodeId, joining: bo
     let mut log = EngineLog::open(&folder.join("log"))?;
     let store = stores.current();
     if store.applied()?.index == 0 && log.last_index()? <= FIRST.0 && !joining {
+        stores.note_member()?;
         init_state(store.as_ref(), node)?;
         log.reset(FIRST.0, FIRST.1)?;
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which database counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub(crate) struct Stores {
     memory: RocksMemory,
     current: ArcSwap<RocksStore>,
     named: std::sync::Mutex<Current>,
+    /// Number of the newest database that was made, whether or not it ever counts: a folder is never used twice in a run, so that
+    /// nothing is removed under one that is about to count.
+    made: AtomicU64,
 }
 
 /// A database that is whole and does not count yet.
@@ -47,18 +51,23 @@ impl Stores {
             serde_json::from_slice(&bytes)
                 .map_err(|error| StoreError::Damaged(format!("{}: {error}", pointer.display())))?
         } else {
+            check_not_wiped(disk.as_ref(), folder)?;
             let first = Current { number: 1, taken_over: None };
             write(disk.as_ref(), folder, first).map_err(|error| failed(&error))?;
             first
         };
         remove_others(folder, named.number).map_err(|error| failed(&error))?;
         let store = RocksStore::open(&path(folder, named.number), &memory)?;
+        if store.applied()?.index > 0 {
+            note_member(disk.as_ref(), folder).map_err(|error| failed(&error))?;
+        }
         Ok(Stores {
             folder: folder.to_owned(),
             disk,
             memory,
             current: ArcSwap::from_pointee(store),
             named: std::sync::Mutex::new(named),
+            made: AtomicU64::new(named.number),
         })
     }
 
@@ -74,7 +83,7 @@ impl Stores {
 
     /// An empty database beside the one that counts.
     pub(crate) fn make_new(&self) -> Result<NewStore, StoreError> {
-        let number = self.named().number + 1;
+        let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let path = path(&self.folder, number);
         if path.exists() {
             std::fs::remove_dir_all(&path)
@@ -86,6 +95,7 @@ impl Stores {
     /// Makes a whole and durable database the one that counts. Durable on return.
     pub(crate) fn replace(&self, new: NewStore) -> Result<(), StoreError> {
         let position = new.store.flushed()?;
+        self.note_member()?;
         let named = Current { number: new.number, taken_over: Some((position.index, position.term)) };
         write(self.disk.as_ref(), &self.folder, named).map_err(|error| StoreError::Failed(error.to_string()))?;
         *self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = named;
@@ -93,9 +103,43 @@ impl Stores {
         Ok(())
     }
 
+    /// Remembers, outside the folder, that this node is a member of its group. Durable on return.
+    pub(crate) fn note_member(&self) -> Result<(), StoreError> {
+        note_member(self.disk.as_ref(), &self.folder).map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
     fn named(&self) -> Current {
         *self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Beside the folder, not in it: there from before this node can first vote, so that a member whose folder is empty (wiped, or
+/// not mounted) is told from a node that joins. It would vote again in terms in which it voted, and miss what it
+/// acknowledged; the first of a cluster would even begin a second one under the same identity.
+fn witness(folder: &Path) -> PathBuf {
+    folder.with_extension("member")
+}
+
+fn note_member(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    let witness = witness(folder);
+    if disk.exists(&witness)? {
+        return Ok(());
+    }
+    disk.replace(&witness, b"This node is a member of its masters' group.\n")
+}
+
+fn check_not_wiped(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let witness = witness(folder);
+    if !disk.exists(&witness).map_err(|error| StoreError::Failed(error.to_string()))? {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(format!(
+        "{} holds nothing, and {} says that this node was a member of the masters' group. If it is on a disk that is not mounted, \
+         mount it. Else the state is lost here: take this master out with `cairn admin master remove`, and let a node with an \
+         empty data folder and a new join token take its place",
+        folder.display(),
+        witness.display()
+    )))
 }
 
 fn path(folder: &Path, number: u64) -> PathBuf {
@@ -138,9 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn a_member_whose_folder_was_wiped_is_refused_and_a_node_that_only_began_to_join_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("master");
+        drop(open(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let stores = open(&folder);
+        let new = stores.make_new().unwrap();
+        write_row(new.store.as_ref(), b"new", 9);
+        stores.replace(new).unwrap();
+        drop(stores);
+        drop(open(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let memory = RocksMemory::new(1 << 20, 1 << 20);
+        let refused = Stores::open(&folder, Arc::new(RealDisk), memory).err().unwrap().to_string();
+        assert!(refused.contains("admin master remove"), "{refused}");
+    }
+
+    #[test]
     fn a_replaced_state_is_there_after_a_restart_and_a_half_made_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let stores = open(folder.path());
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("master");
+        let stores = open(&folder);
         write_row(stores.current().as_ref(), b"old", 3);
         let old = stores.current();
         let new = stores.make_new().unwrap();
@@ -151,10 +214,10 @@ mod tests {
         let half = stores.make_new().unwrap();
         write_row(half.store.as_ref(), b"half", 12);
         drop((half, old, stores));
-        let stores = open(folder.path());
+        let stores = open(&folder);
         assert_eq!(stores.taken_over(), Some((9, 1)));
         assert_eq!(stores.current().get(Table::System, b"k").unwrap().unwrap(), &b"new"[..]);
-        let folders = std::fs::read_dir(folder.path()).unwrap();
+        let folders = std::fs::read_dir(&folder).unwrap();
         assert_eq!(folders.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What the leader does by itself: ends what has run out, and lets go what nobody needs. It only waits, looks, and proposes;
 //! what happens is decided where every command is.
 
-use crate::members;
+use crate::members::{self, Step};
 use crate::query;
 use crate::server::MasterServer;
 use cairn_common::ids::Stamp;
@@ -11,13 +11,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two looks at the group, which should not stay for long in a shape that nobody wants.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Looks at the group for one at everything else.
+const LOOKS: u32 = 5;
 /// Sessions ended by one command.
 const SESSIONS_AT_ONCE: usize = 1000;
 
 /// Runs until the master stops.
 pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
+    let mut looks = 0_u32;
     loop {
         let Some(pause) = server.upgrade().map(|server| server.clock.sleep(PAUSE)) else { return };
         tokio::select! {
@@ -29,6 +32,13 @@ pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
         if !server.status().leading {
             continue;
         }
+        if let Err(error) = tend_group(&server).await {
+            tracing::debug!(%error, "the members of the masters' group are not changed yet");
+        }
+        looks = looks.wrapping_add(1);
+        if !looks.is_multiple_of(LOOKS) {
+            continue;
+        }
         if let Err(error) = look(&server).await {
             tracing::debug!(%error, "what has run out is not ended yet");
         }
@@ -36,7 +46,6 @@ pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
 }
 
 async fn look(server: &MasterServer) -> Result<(), MasterError> {
-    tend_group(server).await?;
     let now = Stamp::from_ms(server.clock.wall_ms());
     let sessions = server.scan(move |view| query::sessions_due(view, now, SESSIONS_AT_ONCE)).await?;
     if !sessions.is_empty() {
@@ -51,12 +60,15 @@ async fn look(server: &MasterServer) -> Result<(), MasterError> {
 /// Brings the members of the group to what the membership asks for, one change at a time.
 async fn tend_group(server: &MasterServer) -> Result<(), MasterError> {
     let members = server.members()?;
-    let (conf, caught_up) = server.group_members();
-    match members::next_change(&members.membership, &conf, &caught_up) {
+    match members::next_step_of_leader(&members.membership, &server.group_members(), server.node) {
         None => Ok(()),
-        Some(change) => {
+        Some(Step::Change(change)) => {
             tracing::info!(?change, "changing the members of the masters' group");
             server.change_members(change.to_raft()).await
+        }
+        Some(Step::HandOver(to)) => {
+            tracing::info!(%to, "this master leaves the group and hands over");
+            server.transfer_leader(to)
         }
     }
 }

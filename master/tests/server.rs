@@ -25,7 +25,7 @@ const ADMIN: &str = "CKADMIN";
 
 fn config(folder: &Path, node: u32, joined: Option<Membership>) -> MasterConfig {
     MasterConfig {
-        folder: folder.to_owned(),
+        folder: folder.join("master"),
         node: NodeId(node),
         cluster: ClusterId([4; 16]),
         generation: Generation(1),

@@ -150,6 +150,10 @@ mod tests {
             &["admin", "key", "create", "name"],
             &["admin", "key", "rm", "KEY"],
             &["admin", "join-token", "create"],
+            &["admin", "master", "add", "n"],
+            &["admin", "master", "remove", "n"],
+            &["admin", "master", "transfer", "n"],
+            &["admin", "master", "voters", "5"],
         ];
         let reading: &[&[&str]] = &[
             &["ls"],
@@ -159,6 +163,7 @@ mod tests {
             &["where", "abc/x"],
             &["admin", "status"],
             &["admin", "node", "ls"],
+            &["admin", "master", "ls"],
             &["admin", "key", "ls"],
             &["version"],
         ];

@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// How long a call goes on looking for a master that leads.
 const SEARCH_MS: u64 = 8_000;
+/// How long one master may take to answer. Longer than a group needs for an election: a master that leads no more, or is
+/// stopped, should not hold a call for as long as a connection may stay silent.
+const ANSWER_MS: u64 = 4_000;
 /// Pause between two rounds over all masters.
 const ROUND_PAUSE_MS: u64 = 100;
 
@@ -102,8 +105,23 @@ impl RemoteMaster {
         state.order.insert(0, address.to_owned());
     }
 
+    /// A master that did not answer is asked last the next time.
+    fn avoid(&self, address: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.order.retain(|other| other != address);
+        state.order.push(address.to_owned());
+    }
+
     async fn ask(&self, address: &str, body: Bytes) -> Result<Result<MasterReply, MasterError>, CallError> {
-        let answer = self.client(address).call(Service::Master, body).await?;
+        let client = self.client(address);
+        let answer = tokio::select! {
+            biased;
+            answer = client.call(Service::Master, body) => answer?,
+            () = self.clock.sleep(Duration::from_millis(ANSWER_MS)) => {
+                tracing::debug!(address, "a master takes too long to answer");
+                return Ok(Err(MasterError::Unknown));
+            }
+        };
         Ok(decode(&answer).unwrap_or_else(|error| Err(MasterError::Bug(format!("an answer cannot be read: {error}")))))
     }
 }
@@ -131,6 +149,10 @@ impl Master for RemoteMaster {
                             reason = format!("{at} does not lead");
                             hint = leader.filter(|leader| *leader != at);
                         }
+                        Ok(Err(MasterError::Unknown)) => {
+                            self.avoid(&at);
+                            return Err(MasterError::Unknown);
+                        }
                         Ok(answer) => {
                             self.prefer(&at);
                             return answer;
@@ -139,6 +161,7 @@ impl Master for RemoteMaster {
                         Err(error) if error.nothing_was_sent() => reason = error.to_string(),
                         Err(error) => {
                             tracing::debug!(%error, "a call to a master was lost");
+                            self.avoid(&at);
                             return Err(MasterError::Unknown);
                         }
                     }

@@ -13,6 +13,9 @@ pub const SEEDED_BUGS: &[&str] = &[
     "fsync-error-retried",
     // Masters.
     "skip-log-sync",
+    "skip-vote-sync",
+    "reply-before-commit",
+    "stale-leader-read",
     "purge-below-unflushed",
     "count-receipts-of-dead-volumes",
     "commit-below-quorum",
@@ -22,19 +25,49 @@ pub const SEEDED_BUGS: &[&str] = &[
     "skip-verification",
 ];
 
-/// Whether the bug `name` is switched on in this process. Always false, at no cost, in an ordinary build.
+#[cfg(feature = "sim")]
+thread_local! {
+    static ON_THIS_THREAD: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches the bug `name` on for what `simulation` does on this thread, for simulations, which run on one.
+#[cfg(feature = "sim")]
+pub fn with_seeded_bug<T>(name: &'static str, simulation: impl FnOnce() -> T) -> T {
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            ON_THIS_THREAD.set(None);
+        }
+    }
+    assert!(SEEDED_BUGS.contains(&name), "no seeded bug is called {name}");
+    ON_THIS_THREAD.set(Some(name));
+    let _off = Off;
+    simulation()
+}
+
+/// Whether the bug `name` is switched on in this process, or on this thread. Always false, at no cost, in an ordinary build.
 ///
 /// # Panics
 /// If there is no such bug.
-#[cfg(feature = "seeded-bugs")]
+#[cfg(any(feature = "seeded-bugs", feature = "sim"))]
 pub fn seeded_bug(name: &'static str) -> bool {
-    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     assert!(SEEDED_BUGS.contains(&name), "no seeded bug is called {name}");
-    CHOSEN.get_or_init(|| std::env::var("CAIRN_SEEDED_BUG").ok()).as_deref() == Some(name)
+    #[cfg(feature = "sim")]
+    if ON_THIS_THREAD.get() == Some(name) {
+        return true;
+    }
+    #[cfg(feature = "seeded-bugs")]
+    {
+        static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+        if CHOSEN.get_or_init(|| std::env::var("CAIRN_SEEDED_BUG").ok()).as_deref() == Some(name) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the bug `name` is switched on in this process. Always false, at no cost, in an ordinary build.
-#[cfg(not(feature = "seeded-bugs"))]
+#[cfg(not(any(feature = "seeded-bugs", feature = "sim")))]
 #[inline(always)]
 pub fn seeded_bug(_name: &'static str) -> bool {
     false

@@ -11,6 +11,8 @@ mod pool;
 mod random;
 mod transport;
 
+#[cfg(feature = "sim")]
+pub use bugs::with_seeded_bug;
 pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, OpenMode, RealDisk};

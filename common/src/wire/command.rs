@@ -249,6 +249,18 @@ pub enum Command {
         /// Whether that rises by itself.
         rise: bool,
     },
+    /// Puts a node into the masters' group, or takes it out; the group follows by itself. Answer: [`Done::Nothing`].
+    SetMaster {
+        /// Which.
+        node: NodeId,
+        /// Whether it is to be in the group.
+        master: bool,
+    },
+    /// Sets how many masters vote. Answer: [`Done::Nothing`].
+    SetVoters {
+        /// 1, 3 or 5.
+        voters: u8,
+    },
 }
 
 /// A new version of a file.

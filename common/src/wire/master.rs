@@ -200,6 +200,14 @@ pub enum MasterRequest {
         /// Its public key: an uncompressed point of P-256.
         public_key: Bytes,
     },
+    /// The masters' group, as its leader sees it. Answer: [`MasterReply::Masters`].
+    Masters,
+    /// Asks the leader to hand over to another master. Answer: [`MasterReply::Masters`], with the group before; whether it comes
+    /// to that is seen by asking again.
+    TransferLeader {
+        /// Who is to lead.
+        to: NodeId,
+    },
 }
 
 /// Which bytes of a file a reader wants.
@@ -315,6 +323,8 @@ pub enum MasterReply {
         /// The node's.
         certificate: String,
     },
+    /// The masters' group.
+    Masters(Box<MastersStatus>),
 }
 
 /// Something that is there, or that the condition says the client has.
@@ -650,6 +660,53 @@ pub struct Status {
     pub entries: u64,
     /// Commands applied since this master started.
     pub commands: u64,
+}
+
+/// The masters' group, as its leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MastersStatus {
+    /// Who leads.
+    pub leader: NodeId,
+    /// In which term.
+    pub term: u64,
+    /// How many are to vote, where there are so many.
+    pub voters_wanted: u8,
+    /// Index of the last entry of its log.
+    pub last: u64,
+    /// Whether the group is what the membership asks for.
+    pub settled: bool,
+    /// By node. Nodes that are to become members, and those that are to leave, are here as well.
+    pub members: Vec<MasterMember>,
+}
+
+/// A member of the masters' group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterMember {
+    /// Which node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub address: String,
+    /// What it does in the group.
+    pub role: MasterRole,
+    /// Index of the last entry that it is known to have on disk.
+    pub matched: u64,
+    /// Whether the leader heard from it lately.
+    pub active: bool,
+}
+
+/// What a master does in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MasterRole {
+    /// It leads.
+    Leader,
+    /// It votes.
+    Voter,
+    /// It follows without a vote.
+    Learner,
+    /// It is to become a member.
+    Waiting,
 }
 
 /// Why a master did not do what it was asked.

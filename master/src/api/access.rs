@@ -107,7 +107,9 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         | MasterRequest::DeleteKey { .. }
         | MasterRequest::Keys
         | MasterRequest::CreateJoinToken
-        | MasterRequest::Status => Need::ClusterAdmin,
+        | MasterRequest::Status
+        | MasterRequest::Masters
+        | MasterRequest::TransferLeader { .. } => Need::ClusterAdmin,
         MasterRequest::Join { .. } => Need::Joiner,
         MasterRequest::Heartbeat(_) | MasterRequest::Certificate { .. } => Need::Node(None),
     }
@@ -147,7 +149,10 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::Boot { node, .. } | Command::Serve { node, .. } | Command::RetireVolume { node, .. } => {
             Need::Node(Some(*node))
         }
-        Command::SetNode { .. } | Command::SetReplicas { .. } => Need::ClusterAdmin,
+        Command::SetNode { .. }
+        | Command::SetReplicas { .. }
+        | Command::SetMaster { .. }
+        | Command::SetVoters { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
         | Command::AddNode { .. }

@@ -9,6 +9,7 @@ mod files;
 mod frames;
 mod identify;
 mod keyring;
+mod masters;
 mod nodes;
 mod sessions;
 mod writes;
@@ -89,6 +90,8 @@ impl MasterServer {
             MasterRequest::Where { path, offset } => self.where_is(&path, offset),
             MasterRequest::Status => self.cluster_status(),
             MasterRequest::Certificate { names, public_key } => self.certificate(caller, &names, &public_key),
+            MasterRequest::Masters => self.masters(),
+            MasterRequest::TransferLeader { to } => self.hand_over(to),
         }
     }
 

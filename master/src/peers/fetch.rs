@@ -10,8 +10,12 @@ use cairn_common::net::FrameClient;
 use cairn_common::seam::CallError;
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::{DecodeError, decode, encode};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Fetched states that are kept.
+const READY_MAX: usize = 2;
 
 /// Why a state was not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +37,11 @@ pub(crate) enum FetchError {
     Store(#[from] StoreError),
 }
 
-/// The state that was fetched last and waits to be made the one that counts.
+/// States that were fetched and wait to be made the one that counts. Two at most: while one is about to be installed, the
+/// next may come in.
 #[derive(Clone)]
 pub(crate) struct Staging {
-    ready: Arc<Mutex<Option<Staged>>>,
+    ready: Arc<Mutex<VecDeque<Staged>>>,
     fetching: Arc<Semaphore>,
 }
 
@@ -78,14 +83,19 @@ impl Staging {
         new.store.write(&WriteBatch::new(), &tag.position)?;
         new.store.flush()?;
         let staged = Staged { new, position: tag.position };
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.push_back(staged);
+        if ready.len() > READY_MAX {
+            ready.pop_front();
+        }
         Ok(())
     }
 
     /// The state at this position, if it was fetched.
     pub(crate) fn take(&self, index: u64, term: u64) -> Option<NewStore> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = |staged: &mut Staged| (staged.position.index, staged.position.term) == (index, term);
-        ready.take_if(wanted).map(|staged| staged.new)
+        let wanted = |staged: &Staged| (staged.position.index, staged.position.term) == (index, term);
+        let found = ready.iter().position(wanted).and_then(|place| ready.remove(place));
+        found.map(|staged| staged.new)
     }
 }

@@ -20,6 +20,8 @@ const PAGE_BYTES: usize = 1 << 20;
 const KEPT_MAX: usize = 4;
 /// A snapshot that nobody asked about for this long is dropped.
 const IDLE: Duration = Duration::from_secs(60);
+/// One that was begun, and nobody asked about for this long, is not being fetched any more.
+const STALLED: Duration = Duration::from_secs(10);
 /// A snapshot younger than this is given to the next member that needs one as well, if nobody has begun on it.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -139,5 +141,14 @@ impl SnapshotSource for SnapshotServer {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let in_use = kept.values().filter(|snapshot| now.saturating_sub(snapshot.asked) < IDLE);
         in_use.map(|snapshot| snapshot.tag.position.index).min()
+    }
+
+    fn is_read(&self) -> bool {
+        let now = self.clock.monotonic();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.values().any(|snapshot| {
+            let under_way = snapshot.next > 0 && !matches!(snapshot.last, Some(PeerReply::End { .. }));
+            under_way && now.saturating_sub(snapshot.asked) < STALLED
+        })
     }
 }

@@ -6,13 +6,14 @@ use super::applier::{self, Local, Work};
 use super::batch::Batch;
 use super::log::{CachedLog, LogError, LogStore, SnapshotSource};
 use super::logger;
-use super::node::{GroupError, GroupStatus, Waiter};
+use super::node::{GroupError, GroupMembers, GroupStatus, MemberProgress, Waiter};
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::{ENTRY_COMMANDS_MAX, ENTRY_MAX_BYTES};
-use cairn_common::wire::command::Envelope;
+use cairn_common::seam::seeded_bug;
+use cairn_common::wire::command::{Done, Envelope};
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot};
-use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
+use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -23,8 +24,8 @@ const HEARTBEAT_TICKS: usize = 5;
 const ELECTION_TICKS: usize = 12;
 /// Entries written again at a time when a log is opened.
 const REWRITE_ENTRIES: u64 = 1024;
-/// A follower that lacks no more entries than this has caught up.
-const CAUGHT_UP_ENTRIES: u64 = 1000;
+/// Ticks after which a member that was told to fetch the state, and does not, is told again.
+const SNAPSHOT_TICKS: u32 = 40;
 /// Ticks after which an unanswered read round is begun anew.
 const READ_ROUND_TICKS: u32 = 20;
 
@@ -92,6 +93,11 @@ pub(super) struct Core<L: LogStore> {
     /// Last stamp that was given.
     stamp: Stamp,
     entries: u64,
+    /// Term, vote and commit index that are not stored yet, because nothing depended on them alone.
+    unsaved: Option<HardState>,
+    /// For how many ticks members have been about to fetch the state.
+    fetching: BTreeMap<u64, u32>,
+    snapshots: Option<Arc<dyn SnapshotSource>>,
 }
 
 /// Opens raft-rs on a log. What the state has applied was committed, whatever the log remembers of it.
@@ -150,6 +156,9 @@ impl<L: LogStore> Core<L> {
             applied: config.applied.0,
             stamp: config.applied.1,
             entries: 0,
+            unsaved: None,
+            fetching: BTreeMap::new(),
+            snapshots: config.snapshots,
         })
     }
 
@@ -172,6 +181,10 @@ impl<L: LogStore> Core<L> {
     }
 
     pub(super) fn step(&mut self, message: Message) {
+        // The asker's round will be begun anew.
+        if message.get_msg_type() == MessageType::MsgReadIndex && self.leads_without_vote() {
+            return;
+        }
         if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "a Raft message was not taken");
         }
@@ -199,29 +212,22 @@ impl<L: LogStore> Core<L> {
         self.raw.transfer_leader(u64::from(to.0));
     }
 
-    /// What became of a snapshot that a member was to fetch.
-    pub(super) fn snapshot_ended(&mut self, node: NodeId, fetched: bool) {
-        let status = if fetched { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-        self.raw.report_snapshot(u64::from(node.0), status);
-    }
-
-    /// Members that follow without a vote and have all but the last entries, if this member leads.
-    pub(super) fn caught_up(&self) -> Vec<NodeId> {
-        if !self.is_established() {
-            return Vec::new();
-        }
+    /// The group as this member has applied it and, if it leads, how far each member is.
+    pub(super) fn members(&self) -> GroupMembers {
         let progress = self.raw.raft.prs();
-        let enough = self.raw.raft.raft_log.last_index().saturating_sub(CAUGHT_UP_ENTRIES);
         let conf = progress.conf().to_conf_state();
-        let is_close =
-            |id: &u64| progress.get(*id).is_some_and(|progress| progress.matched >= enough && progress.recent_active);
-        let close = conf.learners.into_iter().filter(is_close);
-        close.filter_map(|id| u32::try_from(id).ok()).map(NodeId).collect()
-    }
-
-    /// Members of the group, as this member has applied them.
-    pub(super) fn conf(&self) -> ConfState {
-        self.raw.raft.prs().conf().to_conf_state()
+        let last = self.raw.raft.raft_log.last_index();
+        let mut members = GroupMembers { conf, last, progress: Vec::new() };
+        if self.is_established() {
+            let all = progress.iter().filter_map(|(id, progress)| {
+                let node = u32::try_from(*id).map(NodeId).ok()?;
+                let active = progress.recent_active || *id == self.raw.raft.id;
+                Some(MemberProgress { node, matched: progress.matched, active })
+            });
+            members.progress = all.collect();
+            members.progress.sort_by_key(|member| member.node);
+        }
+        members
     }
 
     /// A message to this member could not be delivered.
@@ -230,7 +236,11 @@ impl<L: LogStore> Core<L> {
     }
 
     /// Everything up to `index` is applied; `stamp` is the last in the state.
-    pub(super) fn applied(&mut self, index: u64, stamp: Stamp) {
+    pub(super) fn applied(&mut self, index: u64, stamp: Stamp) -> Result<(), String> {
+        // News of entries before a state that was installed since.
+        if index <= self.applied {
+            return Ok(());
+        }
         self.raw.advance_apply_to(index);
         self.applied = index;
         self.stamp = self.stamp.max(stamp);
@@ -238,6 +248,7 @@ impl<L: LogStore> Core<L> {
         if self.raw.raft.state == StateRole::Leader && term == self.raw.raft.term {
             self.established = true;
         }
+        if seeded_bug("purge-below-unflushed") { self.purge(index) } else { Ok(()) }
     }
 
     /// The state holds everything up to `index` without the log. What is in memory is kept, so that a follower that was away for
@@ -247,7 +258,7 @@ impl<L: LogStore> Core<L> {
         self.raw.mut_store().compact(index).map_err(|error| error.to_string())
     }
 
-    /// Forgets entries that the state may not hold on disk: only for the seeded bug that does so.
+    /// Forgets entries up to `index`, those in memory as well: who lacks them will need the state.
     pub(super) fn purge(&mut self, index: u64) -> Result<(), String> {
         self.raw.mut_store().compact(index).map_err(|error| error.to_string())
     }
@@ -263,6 +274,24 @@ impl<L: LogStore> Core<L> {
             }
         }
         self.reads.waiting.retain(|waiter| !waiter.is_closed());
+        self.offer_again();
+    }
+
+    /// raft-rs sends a member nothing while it is to fetch the state, until somebody says what became of that. The message that
+    /// told it to may be lost, or the fetch may fail: so it is told again, unless the state is being read by somebody.
+    fn offer_again(&mut self) {
+        let all = self.raw.raft.prs().iter();
+        let about_to = all.filter(|(_, progress)| progress.state == ProgressState::Snapshot).map(|(id, _)| *id);
+        self.fetching = about_to.map(|id| (id, self.fetching.get(&id).map_or(0, |age| age + 1))).collect();
+        if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_read()) {
+            return;
+        }
+        for (id, age) in &mut self.fetching {
+            if *age >= SNAPSHOT_TICKS {
+                self.raw.report_snapshot(*id, SnapshotStatus::Failure);
+                *age = 0;
+            }
+        }
     }
 
     /// Does all that can be done now: proposes what waits, begins a read round, and carries out what raft-rs asks for. An error
@@ -299,12 +328,34 @@ impl<L: LogStore> Core<L> {
         }
     }
 
+    /// Its term, if it leads, whether or not it may act already.
+    #[cfg(test)]
+    pub(super) fn leads(&self) -> Option<u64> {
+        (self.raw.raft.state == StateRole::Leader).then_some(self.raw.raft.term)
+    }
+
+    /// Replaces the election timeout that raft-rs drew at random by one that follows from member and term, so that a run can be
+    /// repeated.
+    #[cfg(test)]
+    pub(super) fn spread_elections(&mut self) {
+        let raft = &mut self.raw.raft;
+        let mixed = (raft.term.wrapping_mul(31) ^ raft.id).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        raft.set_randomized_election_timeout(ELECTION_TICKS + mixed as usize % ELECTION_TICKS);
+    }
+
     fn is_established(&self) -> bool {
         self.established && self.raw.raft.state == StateRole::Leader
     }
 
     fn leader(&self) -> Option<NodeId> {
         u32::try_from(self.raw.raft.leader_id).ok().filter(|id| *id != 0).map(NodeId)
+    }
+
+    /// A leader whose vote was taken, and that has not handed over yet. raft-rs lets it answer reads at once where one other
+    /// member votes, which may have elected itself by then.
+    fn leads_without_vote(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader && !raft.prs().conf().to_conf_state().voters.contains(&raft.id)
     }
 
     fn is_only_voter(&self) -> bool {
@@ -355,16 +406,33 @@ impl<L: LogStore> Core<L> {
                 return Ok(());
             }
             self.stamp = base.next(commands.len() as u64 - 1);
+            if seeded_bug("reply-before-commit") {
+                for waiter in waiters.drain(..) {
+                    let _ = waiter.send(Ok(Ok(Done::Nothing)));
+                }
+            }
             self.in_flight.insert(self.proposals, Local { batch: Batch::new(base, commands), waiters });
         }
         Ok(())
     }
 
     fn begin_reads(&mut self) {
-        let is_leader = self.raw.raft.state == StateRole::Leader;
-        let can_begin = if is_leader { self.established } else { self.raw.raft.leader_id != 0 };
         // One round at a time: who comes while it is under way joins the next.
-        if self.reads.waiting.is_empty() || !self.reads.rounds.is_empty() || !can_begin {
+        if self.reads.waiting.is_empty() || !self.reads.rounds.is_empty() {
+            return;
+        }
+        let is_leader = self.raw.raft.state == StateRole::Leader;
+        if is_leader && seeded_bug("stale-leader-read") {
+            for waiter in self.reads.waiting.drain(..) {
+                let _ = waiter.send(());
+            }
+            return;
+        }
+        let can_begin = match is_leader {
+            true => self.established && !self.leads_without_vote(),
+            false => self.raw.raft.leader_id != 0,
+        };
+        if !can_begin {
             return;
         }
         self.reads.next += 1;
@@ -382,7 +450,8 @@ impl<L: LogStore> Core<L> {
         }
         // A leader's messages may go out while its own log is being synced (Raft thesis, 10.2.1).
         effects.send(ready.take_messages());
-        if !ready.snapshot().is_empty() {
+        let installed = !ready.snapshot().is_empty();
+        if installed {
             self.install(ready.snapshot(), effects)?;
         }
         self.hand_on(ready.take_committed_entries(), effects)?;
@@ -395,6 +464,10 @@ impl<L: LogStore> Core<L> {
             }
         }
         let mut light = self.raw.advance_append(ready);
+        if installed {
+            // Else it would look for the entries before the state when it stands for election.
+            self.raw.advance_apply_to(self.applied);
+        }
         effects.send(light.take_messages());
         self.hand_on(light.take_committed_entries(), effects)
     }
@@ -413,11 +486,15 @@ impl<L: LogStore> Core<L> {
 
     fn store(&mut self, ready: &Ready) -> Result<(), String> {
         self.entries += ready.entries().len() as u64;
-        // A new commit index alone need not be stored: it comes along with the next entries.
-        if ready.entries().is_empty() && !ready.must_sync() {
+        self.unsaved = ready.hs().cloned().or(self.unsaved.take());
+        // A new commit index alone need not be stored at once. But it must come along with the next entries: if one of them is a
+        // change of members, a member that came back with it and without knowing that the change before is in force could be
+        // elected by members that were.
+        if ready.entries().is_empty() && (!ready.must_sync() || seeded_bug("skip-vote-sync")) {
             return Ok(());
         }
-        self.raw.mut_store().append(ready.entries(), ready.hs()).map_err(|error| error.to_string())
+        let hard_state = self.unsaved.take();
+        self.raw.mut_store().append(ready.entries(), hard_state.as_ref()).map_err(|error| error.to_string())
     }
 
     fn hand_on(&mut self, entries: Vec<Entry>, effects: &mut dyn Effects) -> Result<(), String> {
@@ -430,7 +507,12 @@ impl<L: LogStore> Core<L> {
             }
             let mut change = ConfChangeV2::default();
             change.merge_from_bytes(&entry.data).map_err(|error| format!("entry {}: {error}", entry.index))?;
-            let conf = self.raw.apply_conf_change(&change).map_err(|error| error.to_string())?;
+            // One that makes no sense any more where it came to stand, such as one that leaves no voter, changes nothing: every
+            // member decides so alike, and none must end because of what is in the log for ever.
+            let conf = self.raw.apply_conf_change(&change).unwrap_or_else(|error| {
+                tracing::warn!(%error, index = entry.index, "a change of members is void");
+                self.raw.raft.prs().conf().to_conf_state()
+            });
             self.raw.mut_store().set_conf(conf.clone());
             let waiter = number.and_then(|number| self.changes.remove(&number));
             effects.work(Work::Conf { index: entry.index, term: entry.term, conf, waiter })?;

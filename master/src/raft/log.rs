@@ -160,7 +160,7 @@ pub struct MemoryLog {
     contents: std::sync::Arc<std::sync::Mutex<MemoryContents>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct MemoryContents {
     hard_state: HardState,
     truncated: (u64, u64),
@@ -168,6 +168,13 @@ struct MemoryContents {
 }
 
 impl MemoryLog {
+    /// A log of its own with the same contents.
+    #[cfg(test)]
+    pub(super) fn deep_copy(&self) -> MemoryLog {
+        let contents = self.with(|contents| contents.clone());
+        MemoryLog { contents: std::sync::Arc::new(std::sync::Mutex::new(contents)) }
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut MemoryContents) -> T) -> T {
         f(&mut self.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -234,6 +241,9 @@ pub trait SnapshotSource: Send + Sync {
 
     /// The oldest position of a snapshot that is being fetched: the log is kept from there on.
     fn oldest_in_use(&self) -> Option<u64>;
+
+    /// Whether somebody is in the middle of fetching one.
+    fn is_read(&self) -> bool;
 }
 
 /// A snapshot that can be fetched.

@@ -15,10 +15,12 @@ mod core;
 mod log;
 mod logger;
 mod node;
+#[cfg(test)]
+mod sim;
 
 pub use batch::{Batch, BatchError, encode_command};
 pub use log::{EngineLog, LogError, LogStore, MemoryLog, SnapshotSource, TakenSnapshot};
-pub use node::{Group, GroupConfig, GroupError, GroupStatus, Outbox};
+pub use node::{Group, GroupConfig, GroupError, GroupMembers, GroupStatus, MemberProgress, Outbox};
 
 pub use ::raft::eraftpb::ConfState;
 use cairn_common::ids::Stamp;

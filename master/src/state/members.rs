@@ -74,10 +74,11 @@ impl Members {
         self.ring().map_or_else(Vec::new, |ring| ring.owners(slot, usize::from(replicas)).collect())
     }
 
-    /// Masters that hold a log entry when it is committed: a majority of those that vote.
+    /// Masters that hold a log entry when it is committed: a majority of those that vote, which are an odd number.
     pub(super) fn log_copies(&self) -> u8 {
         let nodes = self.membership.nodes.values();
-        let voters = nodes.filter(|node| node.roles.master && node.state != NodeState::Removed).count();
-        u8::try_from(voters / 2 + 1).unwrap_or(u8::MAX)
+        let masters = nodes.filter(|node| node.roles.master && node.state != NodeState::Removed).count();
+        let voters = u8::try_from(masters).unwrap_or(u8::MAX).min(self.membership.voters);
+        voters.div_ceil(2).max(1)
     }
 }

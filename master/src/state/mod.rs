@@ -170,6 +170,8 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::SetNode { node, weight, zone } => membership::set_node(tx, *node, *weight, zone.as_deref()),
         Command::RetireEpochs { before } => membership::retire_epochs(tx, *before),
         Command::SetReplicas { replicas, rise } => membership::set_replicas(tx, *replicas, *rise),
+        Command::SetMaster { node, master } => membership::set_master(tx, *node, *master),
+        Command::SetVoters { voters } => membership::set_voters(tx, *voters),
         Command::CreateKey(record) => access::create_key(tx, record),
         Command::DeleteKey { access } => access::delete_key(tx, access),
         Command::CreateJoinToken { id, secret_hash, expires } => {

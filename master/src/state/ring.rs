@@ -35,17 +35,25 @@ pub(super) fn renew(tx: &Tx<'_>, membership: &mut Membership) -> Result<bool, St
     if !anything_referenced(tx)? {
         let newest = membership.rings.pop();
         membership.rings.clear();
-        let epoch = Epoch(newest.map_or(1, |ring| ring.epoch.0 + 1));
-        membership.rings.push(RingSpec::new(epoch, members));
+        membership.rings.push(after(newest.as_ref(), members));
         return Ok(true);
     }
     // The newest becomes one of those that are kept.
     if membership.rings.len() > EPOCHS_KEPT_MAX {
         return Ok(false);
     }
-    let epoch = Epoch(membership.epoch().0 + 1);
-    membership.rings.push(RingSpec::new(epoch, members));
+    let next = after(membership.ring(), members);
+    membership.rings.push(next);
     Ok(true)
+}
+
+/// The ring over `members` that follows `newest`. It keeps that one's calibration where it is good enough, so that a change
+/// moves little more than it must.
+fn after(newest: Option<&RingSpec>, members: Vec<Member>) -> RingSpec {
+    match newest {
+        None => RingSpec::new(Epoch(1), members),
+        Some(newest) => newest.followed_by(Epoch(newest.epoch.0 + 1), members),
+    }
 }
 
 fn anything_referenced(tx: &Tx<'_>) -> Result<bool, StoreError> {

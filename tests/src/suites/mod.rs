@@ -3,6 +3,7 @@
 pub mod dry_disk;
 pub mod epochs;
 pub mod kills;
+pub mod masters;
 pub mod memory;
 pub mod power;
 pub mod quorum;

@@ -4,6 +4,7 @@
 //! the same start: settings, identity (from the folder, from a join, or of a new cluster), listeners, then master,
 //! chunkserver and gateway in this order, each using the one before through memory.
 
+mod announce;
 mod args;
 mod cluster;
 mod identity;

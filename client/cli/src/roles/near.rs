@@ -22,7 +22,10 @@ impl NearMaster {
 #[async_trait]
 impl Master for NearMaster {
     async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
-        // A member without a state yet has no use for the call, and takes no time to say so.
+        // A member that hears no leader, or was taken out of the group, would let the call wait for nothing.
+        if !self.own.can_answer() && self.own.has_others() {
+            return self.others.call(caller, call).await;
+        }
         match self.own.call(caller, call.clone()).await {
             // Nothing was done here.
             Err(MasterError::NotLeader { .. } | MasterError::Unavailable(_)) if self.own.has_others() => {

@@ -5,6 +5,7 @@
 //! start; the gateway, which is a client of both. Taking apart goes the other way round: nothing is asked of a part that has
 //! ended.
 
+use super::announce::announce;
 use super::cluster;
 use super::identity::{DataFolder, Identity};
 use super::join;
@@ -32,6 +33,8 @@ use tokio::task::JoinSet;
 
 /// How long running requests may take to finish when the process ends.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a start waits until the masters' group has the members that it should have.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 /// Threads that read from disks.
 const DISK_READERS: usize = 16;
 /// Memory for blocks of the chunk indexes, and for rows of theirs that are not on disk yet.
@@ -134,12 +137,12 @@ async fn run(
     if let Some(own) = &own {
         cluster::make_if_new(shared, data, own).await?;
     }
-    let remote = remote_masters(shared, data, identity)?;
+    let remote = remote_masters(shared, data, identity, own.as_deref())?;
     let master: Arc<dyn Master> = match &own {
         Some(own) => Arc::new(NearMaster::new(Arc::clone(own), Arc::clone(&remote))),
         None => Arc::clone(&remote) as Arc<_>,
     };
-    let started = start_chunkserver(shared, identity, &master);
+    let started = start_with_masters(shared, identity, &master, own.as_deref());
     let chunkserver = tokio::select! {
         biased;
         started = started => started?,
@@ -229,9 +232,15 @@ async fn start_master(
     Ok(Some(MasterServer::start(config, seams).await?))
 }
 
-/// The other masters: those that were given, and those that were there when this node joined. More are learnt.
-fn remote_masters(shared: &Shared, data: &DataFolder, identity: &Identity) -> anyhow::Result<Arc<RemoteMaster>> {
-    let mut addresses = shared.settings.join.as_ref().map(|join| join.masters.clone()).unwrap_or_default();
+/// The other masters: those that this one's state knows, those that were given, and those that were there when this node joined. More are learnt.
+fn remote_masters(
+    shared: &Shared,
+    data: &DataFolder,
+    identity: &Identity,
+    own: Option<&MasterServer>,
+) -> anyhow::Result<Arc<RemoteMaster>> {
+    let mut addresses = own.map(MasterServer::other_masters).unwrap_or_default();
+    addresses.extend(shared.settings.join.iter().flat_map(|join| join.masters.clone()));
     if let Some(joined) = cluster::joined(data)? {
         addresses.extend(joined.nodes.into_values().filter(|node| node.roles.master).map(|node| node.address));
     }
@@ -244,6 +253,26 @@ fn remote_masters(shared: &Shared, data: &DataFolder, identity: &Identity) -> an
         credential,
         Some(identity.cluster),
     )))
+}
+
+/// What needs masters that lead: the chunkserver's start, or the word that a node without one has started; and, on a master,
+/// that its group is as it should be.
+async fn start_with_masters(
+    shared: &Shared,
+    identity: &Identity,
+    master: &Arc<dyn Master>,
+    own: Option<&MasterServer>,
+) -> anyhow::Result<Option<Chunkserver>> {
+    let chunkserver = start_chunkserver(shared, identity, master).await?;
+    if chunkserver.is_none() {
+        announce(shared, identity.node, master.as_ref()).await?;
+    }
+    if let Some(own) = own
+        && !own.settle(SETTLE_PATIENCE).await
+    {
+        tracing::warn!("the masters' group is not complete yet; see `cairn admin master ls`");
+    }
+    Ok(chunkserver)
 }
 
 async fn start_chunkserver(

@@ -10,7 +10,7 @@ use super::core::{Change, Core, CoreConfig, Effects, Proposal};
 use super::log::{LogError, LogStore, SnapshotSource};
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::PROPOSALS_QUEUED_MAX;
-use cairn_common::seam::{Clock, seeded_bug, spawn_thread};
+use cairn_common::seam::{Clock, spawn_thread};
 use cairn_common::wire::command::{Envelope, Outcome};
 use raft::eraftpb::{ConfChangeV2, ConfState, Message};
 use std::collections::VecDeque;
@@ -84,6 +84,42 @@ pub struct GroupStatus {
     pub commands: u64,
 }
 
+/// How far a member is, as the leader knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// Which.
+    pub node: NodeId,
+    /// Index of the last entry that it is known to have on disk.
+    pub matched: u64,
+    /// Whether it was heard from within the last election timeout.
+    pub active: bool,
+}
+
+/// The members of a group, as one of them sees them.
+#[derive(Clone, Debug, Default)]
+pub struct GroupMembers {
+    /// As it has applied them.
+    pub conf: ConfState,
+    /// Index of the last entry of its own log.
+    pub last: u64,
+    /// How far each is, by node, if it leads; else empty.
+    pub progress: Vec<MemberProgress>,
+}
+
+/// A follower that lacks no more entries than this has caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1000;
+
+impl GroupMembers {
+    /// Members that follow without a vote and have all but the last entries.
+    pub fn caught_up(&self) -> Vec<NodeId> {
+        let is_close = |member: &&MemberProgress| {
+            let is_learner = self.conf.learners.contains(&u64::from(member.node.0));
+            is_learner && member.active && member.matched + CAUGHT_UP_ENTRIES >= self.last && member.matched > 0
+        };
+        self.progress.iter().filter(is_close).map(|member| member.node).collect()
+    }
+}
+
 /// What reaches the core.
 enum Input {
     Propose(Box<Proposal>),
@@ -92,7 +128,6 @@ enum Input {
     Change(Box<Change>),
     TransferLeader(NodeId),
     Unreachable(NodeId),
-    SnapshotEnded(NodeId, bool),
     Flush(oneshot::Sender<Result<u64, String>>),
     /// The applier has news.
     Wake,
@@ -103,7 +138,7 @@ enum Input {
 #[derive(Default)]
 struct Shared {
     status: Mutex<GroupStatus>,
-    members: Mutex<(ConfState, Vec<NodeId>)>,
+    members: Mutex<GroupMembers>,
     progress: Mutex<VecDeque<Progress>>,
     commands: AtomicU64,
 }
@@ -209,13 +244,8 @@ impl Group {
         let _ = self.send(Input::Unreachable(node));
     }
 
-    /// Tells what became of a snapshot that a member was to fetch.
-    pub fn snapshot_ended(&self, node: NodeId, fetched: bool) {
-        let _ = self.send(Input::SnapshotEnded(node, fetched));
-    }
-
-    /// Members of the group as applied here, and those without a vote that have caught up, if this member leads.
-    pub fn members(&self) -> (ConfState, Vec<NodeId>) {
+    /// Members of the group as applied here, and how far they are, if this member leads. A moment old.
+    pub fn members(&self) -> GroupMembers {
         self.shared.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -314,7 +344,7 @@ impl<L: LogStore> Driver<L> {
             if self.clock.monotonic() >= next_tick {
                 next_tick = self.clock.monotonic() + TICK;
                 self.core.tick();
-                let members = (self.core.conf(), self.core.caught_up());
+                let members = self.core.members();
                 *self.shared.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
             }
         }
@@ -328,7 +358,6 @@ impl<L: LogStore> Driver<L> {
             Input::Change(change) => self.core.change(*change),
             Input::TransferLeader(to) => self.core.transfer_leader(to),
             Input::Unreachable(node) => self.core.unreachable(node),
-            Input::SnapshotEnded(node, fetched) => self.core.snapshot_ended(node, fetched),
             Input::Flush(waiter) => self.effects.work(Work::Flush(waiter))?,
             Input::Wake | Input::Stop => {}
         }
@@ -340,12 +369,7 @@ impl<L: LogStore> Driver<L> {
             let next = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             match next {
                 None => return Ok(()),
-                Some(Progress::Applied(index, stamp)) => {
-                    self.core.applied(index, stamp);
-                    if seeded_bug("purge-below-unflushed") {
-                        self.core.purge(index)?;
-                    }
-                }
+                Some(Progress::Applied(index, stamp)) => self.core.applied(index, stamp)?,
                 Some(Progress::Flushed(index)) => self.core.flushed(index)?,
                 Some(Progress::Failed(reason)) => return Err(reason),
             }

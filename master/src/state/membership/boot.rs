@@ -5,7 +5,7 @@
 //! whose count is behind the last run that served missed a run: it is a copy taken before, or was away meanwhile, and is refused
 //! under its identity. Counts between the two are fine: a node may die between them any number of times.
 
-use super::{check_text, find_node, write};
+use super::{check_address, check_text, find_node, write};
 use crate::state::ring;
 use crate::state::tx::{Step, Tx};
 use crate::store::StoreError;
@@ -26,13 +26,13 @@ pub(in crate::state) struct Booting<'a> {
 }
 
 pub(in crate::state) fn boot(tx: &mut Tx<'_>, booting: &Booting<'_>) -> Step<Done> {
-    check_text(booting.address)?;
     check_text(booting.zone)?;
     for label in booting.new_disks {
         check_text(label)?;
     }
     let mut membership = tx.members().membership.clone();
     let node = find_node(&mut membership, booting.node)?;
+    check_address(node.roles, booting.address)?;
     for (volume, stored) in booting.volumes {
         check_volume(node, *volume, *stored)?;
     }

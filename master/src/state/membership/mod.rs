@@ -12,7 +12,7 @@ use super::{Members, bucket, ring};
 use crate::store::StoreError;
 use crate::store::key::{JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey};
 use cairn_common::ids::{BootCount, ClusterId, Epoch, Generation, NodeId, VolumeId};
-use cairn_common::limits::{NODES_MAX, TEXT_MAX_BYTES};
+use cairn_common::limits::{NODES_MAX, TEXT_MAX_BYTES, VOTERS_DEFAULT};
 use cairn_common::membership::{Membership, Node, NodeState, Roles, VolumeState};
 use cairn_common::wire::command::{Done, Refusal};
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ pub(super) fn init(tx: &mut Tx<'_>, cluster: ClusterId, replicas: u8, rise: bool
         rings: Vec::new(),
         replicas,
         replicas_rise: rise,
+        voters: VOTERS_DEFAULT,
     };
     write(tx, membership)?;
     Ok(Done::Nothing)
@@ -57,9 +58,10 @@ pub(super) struct NewNode<'a> {
 }
 
 pub(super) fn add_node(tx: &mut Tx<'_>, new: &NewNode<'_>, join_token: Option<&str>) -> Step<Done> {
-    for text in [new.name, new.zone, new.address] {
+    for text in [new.name, new.zone] {
         check_text(text)?;
     }
+    check_address(new.roles, new.address)?;
     let mut membership = tx.members().membership.clone();
     let taken = membership.nodes.values().find(|node| node.name == new.name && node.state != NodeState::Removed);
     let token = join_token.map(|id| JoinTokenKey(id.to_owned()));
@@ -116,6 +118,11 @@ fn check_text(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Nobody calls a gateway by frames, so it need not say where it is.
+fn check_address(roles: Roles, address: &str) -> Result<(), Refusal> {
+    if address.is_empty() && !roles.master && !roles.chunkserver { Ok(()) } else { check_text(address) }
+}
+
 /// Takes a volume out for ever: its receipts count no more, whatever the disk says later (P6).
 pub(super) fn retire_volume(tx: &mut Tx<'_>, node: NodeId, volume: VolumeId) -> Step<Done> {
     let mut membership = tx.members().membership.clone();
@@ -152,6 +159,37 @@ pub(super) fn retire_epochs(tx: &mut Tx<'_>, before: Epoch) -> Step<Done> {
     let newest = membership.epoch();
     membership.rings.retain(|ring| ring.epoch >= before || ring.epoch == newest);
     ring::renew(tx, &mut membership)?;
+    if membership != tx.members().membership {
+        write(tx, membership)?;
+    }
+    Ok(Done::Nothing)
+}
+
+/// Puts a node into the masters' group, or takes it out. The group follows by itself.
+pub(super) fn set_master(tx: &mut Tx<'_>, node: NodeId, master: bool) -> Step<Done> {
+    let mut membership = tx.members().membership.clone();
+    let found = find_node(&mut membership, node)?;
+    if master && found.address.is_empty() {
+        return Err(Refusal::Invalid(format!("node {node} has no address under which masters could reach it")).into());
+    }
+    found.roles.master = master;
+    let masters = membership.nodes.values().filter(|node| node.roles.master && node.state != NodeState::Removed);
+    if masters.count() == 0 {
+        return Err(Refusal::Invalid(format!("node {node} is the last master")).into());
+    }
+    if membership != tx.members().membership {
+        write(tx, membership)?;
+    }
+    Ok(Done::Nothing)
+}
+
+/// Sets how many masters vote.
+pub(super) fn set_voters(tx: &mut Tx<'_>, voters: u8) -> Step<Done> {
+    if ![1, 3, 5].contains(&voters) {
+        return Err(Refusal::Invalid(format!("{voters} voters: 1, 3 or 5 are allowed")).into());
+    }
+    let mut membership = tx.members().membership.clone();
+    membership.voters = voters;
     if membership != tx.members().membership {
         write(tx, membership)?;
     }

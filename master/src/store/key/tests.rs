@@ -228,11 +228,12 @@ fn values_of_the_cluster_are_pinned() {
         rings: vec![RingSpec::new(Epoch(5), vec![Member { node: NodeId(1), zone: "z".to_owned(), weight: 4 }])],
         replicas: 3,
         replicas_rise: true,
+        voters: 3,
     };
-    // Cluster, generation, revision; a node with its volume; a ring of one member and its calibration; copies.
+    // Cluster, generation, revision; a node with its volume; a ring of one member and its calibration; copies; votes.
     let node = "010101016e017a0401750101000102010107000164";
     let ring = "01050101017a0401808004808004808004";
-    pin(membership, &format!("01{}0109{node}01{ring}0301", "aa".repeat(16)));
+    pin(membership, &format!("01{}0109{node}01{ring}030103", "aa".repeat(16)));
 }
 
 fn text() -> impl Strategy<Value = String> {

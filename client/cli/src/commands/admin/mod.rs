@@ -2,6 +2,7 @@
 
 mod join_token;
 mod key;
+mod master;
 mod node;
 mod status;
 
@@ -18,6 +19,9 @@ pub(crate) enum AdminVerb {
     /// Nodes
     #[command(subcommand)]
     Node(NodeVerb),
+    /// The masters' group
+    #[command(subcommand)]
+    Master(master::MasterVerb),
     /// Access keys
     #[command(subcommand)]
     Key(key::KeyVerb),
@@ -39,6 +43,7 @@ impl AdminVerb {
         match self {
             AdminVerb::Status => "admin status",
             AdminVerb::Node(NodeVerb::Ls) => "admin node ls",
+            AdminVerb::Master(verb) => verb.name(),
             AdminVerb::Key(verb) => verb.name(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(_)) => "admin join-token create",
         }
@@ -48,6 +53,7 @@ impl AdminVerb {
     pub(crate) fn dry_run(&self) -> bool {
         match self {
             AdminVerb::Status | AdminVerb::Node(_) => false,
+            AdminVerb::Master(verb) => verb.dry_run(),
             AdminVerb::Key(verb) => verb.dry_run(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => dry.dry_run,
         }
@@ -59,6 +65,7 @@ pub(crate) async fn run(session: &Session, verb: AdminVerb) -> Result<Tally, Fai
     match verb {
         AdminVerb::Status => status::run(session).await,
         AdminVerb::Node(NodeVerb::Ls) => node::list(session).await,
+        AdminVerb::Master(verb) => master::run(session, verb).await,
         AdminVerb::Key(verb) => key::run(session, verb).await,
         AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => join_token::create(session, dry).await,
     }

@@ -733,5 +733,6 @@ fn membership() -> Membership {
         rings: vec![RingSpec::new(Epoch(1), vec![member])],
         replicas: 1,
         replicas_rise: false,
+        voters: 3,
     }
 }

@@ -1,0 +1,41 @@
+//! Losing masters.
+
+// Helpers of tests are tests: what fails in them fails the test.
+#![allow(clippy::unwrap_used)]
+
+use cairn_tests::settings::{by_effort, report, seed};
+use cairn_tests::suites::masters::{self, Failovers, Loss};
+
+/// Writes go on within this time, whatever was lost, on a busy machine with two cores.
+const PATIENCE_MS: u64 = 10_000;
+
+fn lost(loss: Loss, rounds: u64) {
+    let Failovers { counted, gaps_ms } = masters::leader_lost(loss, seed(), rounds).unwrap();
+    let (median, worst) = (gaps_ms[gaps_ms.len() / 2], gaps_ms[gaps_ms.len() - 1]);
+    println!("{loss:?}: {counted:?}; longest gap between writes: median {median} ms, worst {worst} ms");
+    assert!(counted.acknowledged > 20 * counted.rounds, "too little load to mean anything");
+    assert!(worst < PATIENCE_MS, "{gaps_ms:?}");
+    report(counted.rounds, counted.acknowledged + counted.reads).unwrap();
+}
+
+#[test]
+fn a_stopped_leader_fails_no_operation() {
+    lost(Loss::Stop, by_effort(1, 2, 10));
+}
+
+#[test]
+fn a_leader_that_hands_over_fails_no_operation() {
+    lost(Loss::Transfer, by_effort(1, 1, 10));
+}
+
+#[test]
+fn a_leader_that_is_taken_out_and_put_in_again_fails_no_operation() {
+    lost(Loss::Remove, by_effort(1, 1, 10));
+}
+
+#[test]
+fn a_group_grows_to_five_and_shrinks_to_one_under_load() {
+    let counted = masters::growing_and_shrinking(seed()).unwrap();
+    println!("{counted:?}");
+    assert!(counted.acknowledged > 100, "too little load to mean anything");
+}
