@@ -112,7 +112,7 @@ class Cluster:
     def curl(self, *arguments, **options):
         return self.run("curl", "-q", "-sS", "--path-as-is", "-g", "-u", f"{self.access}:{self.secret}", *arguments, **options)
 
-    def boto3(self, **settings):
+    def boto3(self, key=None, **settings):
         import boto3
         from botocore.config import Config
 
@@ -121,8 +121,8 @@ class Cluster:
             "s3",
             endpoint_url=self.s3,
             region_name=self.region,
-            aws_access_key_id=self.access,
-            aws_secret_access_key=self.secret,
+            aws_access_key_id=key[0] if key else self.access,
+            aws_secret_access_key=key[1] if key else self.secret,
             config=config,
         )
 
