@@ -32,7 +32,8 @@ impl Master for MasterServer {
         let who = self.identify(caller, actor)?;
         let need = need(&request);
         let own = makes_bucket(&request) || self.is_own(&who, &need)?;
-        if !(own && who.may(&need)) && !self.is_public(&request)? {
+        let allowed = own && who.may(&need);
+        if !allowed && !self.is_public(&request)? {
             return Err(MasterError::Denied);
         }
         match self.answer(caller, &who, request.clone()).await {

@@ -1,7 +1,7 @@
 //! Strangers and slow clients: what they can make a gateway do, and hold.
 
 use crate::support::http::{Request, read_answer};
-use crate::support::sign::{Signer, sha256};
+use crate::support::sign::{Signer, sha256, time};
 use crate::support::time::ManualClock;
 use crate::support::{TestGateway, noise};
 use cairn_common::seam::Clock;
