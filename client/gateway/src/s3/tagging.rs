@@ -8,7 +8,7 @@ use super::error::{self, error};
 use super::service::Caller;
 use cairn_common::bucket::{BucketChange, Tags, check_file_tags};
 use cairn_common::file::AttributesError;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use s3s::dto::{
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
@@ -70,9 +70,7 @@ pub(crate) async fn delete_object(
     dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     caller.client.set_tags(&dto::path(&input.bucket, &input.key)?, Tags::new()).await.map_err(error::operation)?;
-    let mut response = S3Response::new(DeleteObjectTaggingOutput::default());
-    response.status = Some(StatusCode::NO_CONTENT);
-    Ok(response)
+    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
 }
 
 /// The tags of a bucket; having none is an error.
@@ -96,9 +94,7 @@ pub(crate) async fn put_bucket(
     let change = BucketChange { tags: Some(read(input.tagging.tag_set)?), ..BucketChange::default() };
     change.check().map_err(|problem| invalid(problem.to_string()))?;
     caller.client.set_bucket(&info.name, change).await.map_err(error::operation)?;
-    let mut response = S3Response::new(PutBucketTaggingOutput::default());
-    response.status = Some(StatusCode::NO_CONTENT);
-    Ok(response)
+    Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
 
 /// Takes all tags off a bucket.
