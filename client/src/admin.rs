@@ -2,10 +2,27 @@
 
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
-use cairn_common::ids::NodeId;
+use cairn_common::ids::{NodeId, TenantId};
 use cairn_common::wire::command::{Command, Grant};
 use cairn_common::wire::master::{Credential, KeyInfo, MasterError, MasterReply, MasterRequest, MastersStatus, Status};
 use std::time::Duration;
+
+/// An access key to be made.
+#[derive(Default)]
+pub struct NewKey {
+    /// Its name, for people.
+    pub name: String,
+    /// Id and secret to import; `None`: made at random.
+    pub given: Option<(String, String)>,
+    /// Whether it may administer the cluster.
+    pub cluster_admin: bool,
+    /// What it may do.
+    pub grants: Vec<Grant>,
+    /// Whose buckets it sees; `None`: those of whoever makes it.
+    pub tenant: Option<TenantId>,
+    /// When it ends, in milliseconds since 1970; `None`: never.
+    pub expires_ms: Option<u64>,
+}
 
 impl Client {
     /// The cluster in figures. For keys that may administer it.
@@ -57,7 +74,14 @@ impl Client {
         cluster_admin: bool,
         grants: Vec<Grant>,
     ) -> Result<(String, String), Error> {
-        match self.once(MasterRequest::CreateKey { name: name.to_owned(), given, cluster_admin, grants }).await? {
+        self.create_key_for(NewKey { name: name.to_owned(), given, cluster_admin, grants, ..NewKey::default() }).await
+    }
+
+    /// Makes an access key, also of another tenant, also for a time only. Answers as [`Client::create_key`].
+    pub async fn create_key_for(&self, new: NewKey) -> Result<(String, String), Error> {
+        let NewKey { name, given, cluster_admin, grants, tenant, expires_ms } = new;
+        let request = MasterRequest::CreateKey { name, given, cluster_admin, grants, tenant, expires_ms };
+        match self.once(request).await? {
             MasterReply::NewKey { access, secret } => Ok((access, secret)),
             _ => Err(wrong_reply().into()),
         }

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
+use cairn_common::bucket::BucketChange;
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::name::BucketName;
 use cairn_common::wire::command::{Command, Done};
@@ -22,6 +23,12 @@ impl Client {
     /// Removes an empty bucket.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
         self.write(Command::DeleteBucket { name: name.clone() }).await?;
+        Ok(())
+    }
+
+    /// Configures a bucket; what `change` does not name stays as it was. In force for every write that begins afterwards.
+    pub async fn set_bucket(&self, name: &BucketName, change: BucketChange) -> Result<(), Error> {
+        self.write(Command::SetBucket { name: name.clone(), change }).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
 use cairn_common::auth::ReadToken;
+use cairn_common::bucket::Tags;
 use cairn_common::file::{Attributes, Condition, FileInfo};
 use cairn_common::ids::NodeId;
 use cairn_common::manifest::Extent;
@@ -59,6 +60,12 @@ impl Client {
         condition: Condition,
     ) -> Result<Committed, Error> {
         self.committed(Command::RenameFile { from: from.clone(), to: to.clone(), from_condition, condition }).await
+    }
+
+    /// Gives the current version of a file other labels. It stays the same version, with the same tag and time.
+    pub async fn set_tags(&self, path: &FilePath, tags: Tags) -> Result<(), Error> {
+        self.write(Command::SetTags { path: path.clone(), tags }).await?;
+        Ok(())
     }
 
     /// Where the chunks of a file are, at most 1,000 entries from `offset` on.

@@ -48,6 +48,7 @@ mod session;
 mod source;
 mod uploads;
 
+pub use admin::NewKey;
 pub use client::{Client, LocalNode};
 pub use cluster::ClusterView;
 pub use error::{ConnectError, Error, GetError, PutError};

@@ -40,7 +40,7 @@ impl Client {
         options: PutOptions,
     ) -> Result<Committed, PutError> {
         let PutOptions { attributes, condition, chunking, length, md5, inspector, progress } = options;
-        let reading = Reading { chunking, length, md5, inspector, progress };
+        let reading = Reading { chunking, length, md5, inspector, progress, may_inline: true };
         let stored = self.store(&path.bucket, body, reading).await?;
         let attributes = Attributes {
             checksums: attributes.checksums.into_iter().chain(stored.checksums.clone()).collect(),
@@ -65,13 +65,13 @@ impl Client {
         mut body: impl ByteSource,
         reading: Reading,
     ) -> Result<Stored, PutError> {
-        let Reading { chunking, length: stated, md5, inspector, progress } = reading;
+        let Reading { chunking, length: stated, md5, inspector, progress, may_inline } = reading;
         let inline = Chunking::Fixed { bytes: INLINE_MAX_BYTES as u32 };
         let mut intake = Intake::new(&mut body, stated);
         // Enough of the body to know whether it is small.
         let head = intake.at_most(INLINE_MAX_BYTES as usize + 1).await?;
         let digest = BodyDigest { md5: md5.then(Md5::new), inspector };
-        if head.len() as u64 <= INLINE_MAX_BYTES {
+        if may_inline && head.len() as u64 <= INLINE_MAX_BYTES {
             return self.store_inline(head.freeze(), inline, digest, progress.as_deref()).await;
         }
         let chunking = chunking.unwrap_or(Chunking::CONTENT);
@@ -191,6 +191,8 @@ async fn write_cut(
 
 /// How a body is to be read.
 pub(crate) struct Reading {
+    /// Whether a small body goes to the masters as it is. Not that of a part: manifests refer to chunks only.
+    pub(crate) may_inline: bool,
     pub(crate) chunking: Option<Chunking>,
     pub(crate) length: Option<u64>,
     pub(crate) md5: bool,

@@ -37,7 +37,9 @@ impl Client {
     ) -> Result<PartInfo, PutError> {
         let PutOptions { chunking, length, inspector, progress, .. } = options;
         let bucket = &upload.path.bucket;
-        let stored = self.store(bucket, body, Reading { chunking, length, md5: true, inspector, progress }).await?;
+        let stored = self
+            .store(bucket, body, Reading { chunking, length, md5: true, inspector, progress, may_inline: false })
+            .await?;
         let md5 = stored.md5.ok_or_else(wrong_reply)?;
         let (root, length, checksums) = (stored.root, stored.length, stored.checksums.clone());
         let commit = |content| {

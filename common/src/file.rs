@@ -1,5 +1,6 @@
 //! What a file version is, beside its bytes: attributes, tags of identity, and conditions on them.
 
+use crate::bucket::{SettingsError, Tags, check_file_tags};
 use crate::ids::Stamp;
 use crate::limits::{ATTRIBUTES_MAX_BYTES, USER_METADATA_MAX_BYTES};
 use crate::manifest::Root;
@@ -26,6 +27,8 @@ pub struct Attributes {
     pub user: BTreeMap<String, String>,
     /// Checksums that were given and verified, by algorithm name as S3 spells it.
     pub checksums: BTreeMap<String, Checksum>,
+    /// Labels, which can be changed without making another version.
+    pub tags: Tags,
 }
 
 /// A verified checksum of a whole file.
@@ -53,6 +56,9 @@ pub enum AttributesError {
         /// All together, in bytes.
         bytes: usize,
     },
+    /// A label that cannot be kept.
+    #[error(transparent)]
+    Tags(#[from] SettingsError),
 }
 
 impl Attributes {
@@ -67,6 +73,7 @@ impl Attributes {
         if user > USER_METADATA_MAX_BYTES {
             return Err(AttributesError::UserMetadata { bytes: user });
         }
+        check_file_tags(&self.tags)?;
         let headers = [
             &self.content_type,
             &self.content_encoding,

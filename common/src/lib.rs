@@ -6,6 +6,7 @@
 //! knows no clock; what does gets both through [`seam`].
 
 pub mod auth;
+pub mod bucket;
 pub mod chunk;
 pub mod error;
 pub mod file;

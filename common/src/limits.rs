@@ -41,6 +41,16 @@ pub const LIST_SCAN_ROWS: u32 = 100_000;
 pub const BUCKETS_MAX: u32 = 10_000;
 /// Ranges that one manifest may have of others: a file of the most parts, some of them copied from such a file.
 pub const RANGES_MAX: u64 = 2 * PARTS_MAX as u64;
+/// Labels of a file, as S3.
+pub const FILE_TAGS_MAX: u32 = 10;
+/// Labels of a bucket, as S3.
+pub const BUCKET_TAGS_MAX: u32 = 50;
+/// Characters of the name of a label, as S3.
+pub const TAG_NAME_MAX_CHARS: usize = 128;
+/// Characters of the value of a label, as S3.
+pub const TAG_VALUE_MAX_CHARS: usize = 256;
+/// Prefixes of a bucket that anybody may read.
+pub const PUBLIC_PREFIXES_MAX: usize = 100;
 /// Access keys of a cluster.
 pub const ACCESS_KEYS_MAX: u64 = 10_000;
 /// Join tokens that are neither used nor over.

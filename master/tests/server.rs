@@ -172,7 +172,14 @@ async fn rights_are_those_of_the_one_who_asks() {
     talk.say(commit(&path, b"seen")).await.unwrap();
     let rights = Rights { read: true, ..Rights::default() };
     let grants = vec![Grant { bucket: Some(BucketName::new("photos").unwrap()), prefix: "public/".to_owned(), rights }];
-    let request = MasterRequest::CreateKey { name: "reader".to_owned(), given: None, cluster_admin: false, grants };
+    let request = MasterRequest::CreateKey {
+        name: "reader".to_owned(),
+        given: None,
+        cluster_admin: false,
+        grants,
+        tenant: None,
+        expires_ms: None,
+    };
     let MasterReply::NewKey { access, secret } = ask(&server, &admin(), request).await.unwrap() else { panic!() };
 
     // On a connection of its own, and through a gateway.

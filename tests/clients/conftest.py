@@ -118,7 +118,7 @@ class Cluster:
         trust = ["--cacert", self.ca] if self.ca else []
         return self.run("curl", "-q", *trust, "-sS", "--path-as-is", "-g", "-u", f"{self.access}:{self.secret}", *arguments, **options)
 
-    def boto3(self, **settings):
+    def boto3(self, key=None, **settings):
         import boto3
         from botocore.config import Config
 
@@ -127,8 +127,8 @@ class Cluster:
             "s3",
             endpoint_url=self.s3,
             region_name=self.region,
-            aws_access_key_id=self.access,
-            aws_secret_access_key=self.secret,
+            aws_access_key_id=key[0] if key else self.access,
+            aws_secret_access_key=key[1] if key else self.secret,
             config=config,
             verify=self.ca,
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import urllib.error
 import urllib.request
@@ -202,3 +203,48 @@ def test_bodies_are_covered_by_their_signature_as_the_scheme_has_it(s3, cluster,
     assert len(lines) == 1, lines
     over_tls = cluster.s3.startswith("https://")
     assert ("unsigned-chunks-trailer" in lines[0]) == over_tls, lines
+
+
+def test_a_quota_is_held_and_public_files_are_read_by_anybody(cluster, bucket):
+    s3 = cluster.boto3()
+    at = f"{cluster.api}/v1/buckets/{bucket}"
+    configured = cluster.curl("-f", "-X", "PATCH", "-d", '{"quota_bytes": 100000, "public": ["web"]}', at)
+    assert json.loads(configured.stdout)["quota_bytes"] == 100_000
+    s3.put_object(Bucket=bucket, Key="web/page", Body=b"x" * 60_000, Tagging="team=blue")
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket=bucket, Key="more", Body=b"x" * 60_000)
+    assert refused.value.response["Error"]["Code"] == "QuotaExceeded"
+    assert s3.get_object_tagging(Bucket=bucket, Key="web/page")["TagSet"] == [{"Key": "team", "Value": "blue"}]
+    s3.delete_object(Bucket=bucket, Key="more")
+    for door in [f"{cluster.s3}/{bucket}", f"{cluster.api}/v1/objects/{bucket}"]:
+        with urllib.request.urlopen(f"{door}/web/page") as page:
+            assert page.read() == b"x" * 60_000
+        for hidden in ["more", "webs", ""]:
+            with pytest.raises(urllib.error.HTTPError) as denied:
+                urllib.request.urlopen(f"{door}/{hidden}")
+            assert denied.value.code in (401, 403)
+
+
+def test_a_bucket_with_nothing_but_open_uploads_can_be_removed(cluster, bucket):
+    s3 = cluster.boto3()
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    s3.delete_bucket(Bucket=bucket)
+
+
+def test_tenants_see_their_own_buckets_only(cluster, bucket, tmp_path):
+    other = tmp_path / "other.key"
+    cluster.cli("admin", "key", "create", "other", "--tenant", "2", "--days", "1", "--out", other)
+    s3 = cluster.boto3(key=other.read_text().split())
+    assert s3.list_buckets()["Buckets"] == []
+    for refused in [
+        lambda: s3.list_objects_v2(Bucket=bucket),
+        lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x"),
+        lambda: s3.delete_bucket(Bucket=bucket),
+    ]:
+        with pytest.raises(ClientError) as denied:
+            refused()
+        assert denied.value.response["Error"]["Code"] == "AccessDenied"
+    with pytest.raises(ClientError) as taken:
+        s3.create_bucket(Bucket=bucket)
+    assert taken.value.response["Error"]["Code"] == "BucketAlreadyExists"

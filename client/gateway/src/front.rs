@@ -6,6 +6,7 @@ use crate::options::GatewayOptions;
 use crate::upload::{Drain, IncomingBody};
 use axum::body::Body;
 use cairn_client::Client;
+use cairn_common::ids::{Stamp, TenantId};
 use cairn_common::seam::{Clock, Random};
 use cairn_common::wire::master::{Actor, Credential, KeyInfo};
 use http::{HeaderMap, HeaderValue, header};
@@ -24,14 +25,43 @@ pub(crate) struct Front {
     drain: Arc<Drain>,
 }
 
-/// Who asks: the holder of an access key whose signature or secret was checked.
+/// Who asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity(pub(crate) Arc<Credential>);
+pub(crate) struct Identity {
+    /// In whose name the cluster is asked.
+    pub(crate) actor: Actor,
+    /// Key and secret; of nobody: a key that allows nothing.
+    pub(crate) credential: Arc<Credential>,
+}
 
 impl Identity {
+    /// The holder of an access key whose signature or secret was checked.
+    pub(crate) fn of(credential: Arc<Credential>) -> Identity {
+        Identity { actor: Actor::Key(credential.key.access.clone()), credential }
+    }
+
+    /// Nobody in particular: a request without credentials. The masters show it what a bucket shows to everybody.
+    pub(crate) fn nobody() -> Identity {
+        let key = KeyInfo {
+            access: String::new(),
+            name: String::new(),
+            tenant: TenantId(0),
+            cluster_admin: false,
+            grants: Vec::new(),
+            created: Stamp::ZERO,
+            expires: None,
+        };
+        Identity { actor: Actor::Anonymous, credential: Arc::new(Credential { key, secret: String::new() }) }
+    }
+
+    /// Whether no credentials came with the request.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.actor == Actor::Anonymous
+    }
+
     /// The key, and what it allows.
     pub(crate) fn key(&self) -> &KeyInfo {
-        &self.0.key
+        &self.credential.key
     }
 }
 
@@ -48,9 +78,9 @@ impl Front {
         Front { client, options, clock, random, credentials, running, drain }
     }
 
-    /// The client, asking in the name of the holder of an access key.
-    pub(crate) fn client_of(&self, access: &str) -> Client {
-        self.client.acting_as(Actor::Key(access.to_owned()))
+    /// The client, asking in the name of somebody.
+    pub(crate) fn client_of(&self, identity: &Identity) -> Client {
+        self.client.acting_as(identity.actor.clone())
     }
 
     /// Takes over the body of a request.

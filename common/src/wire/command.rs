@@ -1,6 +1,7 @@
 //! Commands: everything that changes the masters' state. A log entry is a batch of them.
 
 use crate::auth::Receipt;
+use crate::bucket::{BucketChange, SettingsError, Tags};
 use crate::chunk::{ChunkAddress, Chunking};
 use crate::file::{Attributes, AttributesError, Checksum, Condition, ETags, S3Tag};
 use crate::ids::{BootCount, BucketId, Epoch, NodeId, SessionId, Stamp, TenantId, UploadId, VolumeId, WindowId};
@@ -260,6 +261,20 @@ pub enum Command {
     SetVoters {
         /// 1, 3 or 5.
         voters: u8,
+    },
+    /// Configures a bucket. Answer: [`Done::Nothing`].
+    SetBucket {
+        /// Which.
+        name: BucketName,
+        /// What is new.
+        change: BucketChange,
+    },
+    /// Gives the current version of a file other labels; it stays the same version. Answer: [`Done::Nothing`].
+    SetTags {
+        /// Which file.
+        path: FilePath,
+        /// All of its labels from here on.
+        tags: Tags,
     },
 }
 
@@ -671,4 +686,23 @@ pub enum Refusal {
     /// The bytes of the source are kept inline, which a part cannot refer to: send them as a part instead.
     #[error("{0} is kept inline; a part cannot refer to it, its bytes must be sent")]
     SourceInline(FilePath),
+    /// The bucket would hold more bytes than it may.
+    #[error("the quota of bucket {bucket} is {limit} bytes, which this would exceed")]
+    QuotaBytes {
+        /// Which.
+        bucket: BucketId,
+        /// How much it may hold, in bytes.
+        limit: u64,
+    },
+    /// The bucket would hold more files than it may.
+    #[error("the quota of bucket {bucket} is {limit} files, which this would exceed")]
+    QuotaFiles {
+        /// Which.
+        bucket: BucketId,
+        /// How many it may hold.
+        limit: u64,
+    },
+    /// Settings beyond their limits.
+    #[error(transparent)]
+    BadSettings(#[from] SettingsError),
 }

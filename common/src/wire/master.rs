@@ -2,6 +2,7 @@
 
 use super::command::{Command, Done, Grant, Refusal, Rights, SessionSequence};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
+use crate::bucket::{BucketSettings, covers};
 use crate::error::ErrorKind;
 use crate::file::{Checksum, Condition, ETags, FileInfo};
 use crate::ids::{
@@ -158,13 +159,17 @@ pub enum MasterRequest {
         cluster_admin: bool,
         /// What it may do.
         grants: Vec<Grant>,
+        /// Whose buckets it sees; `None`: those of whoever makes it.
+        tenant: Option<TenantId>,
+        /// When it ends, in milliseconds since 1970; `None`: never.
+        expires_ms: Option<u64>,
     },
     /// Removes an access key. Answer: [`MasterReply::Done`].
     DeleteKey {
         /// Its id.
         access: String,
     },
-    /// All access keys of the actor's tenant, without secrets. Answer: [`MasterReply::Keys`].
+    /// All access keys of all tenants, without secrets. Answer: [`MasterReply::Keys`].
     Keys,
     /// Makes a join token. Answer: [`MasterReply::JoinToken`].
     CreateJoinToken,
@@ -353,6 +358,8 @@ pub struct BucketInfo {
     pub replicas_follow: bool,
     /// What is in it.
     pub usage: Usage,
+    /// How it is configured.
+    pub settings: BucketSettings,
 }
 
 /// Exact counts, changed in the entries that change what they count.
@@ -535,12 +542,8 @@ impl KeyInfo {
         self.grants.iter().any(|grant| {
             let in_bucket = grant.bucket.as_ref().is_none_or(|granted| granted == bucket);
             let below = match key {
-                _ if grant.prefix.is_empty() => true,
-                // By component: a grant on `a/b` covers `a/b` and `a/b/…`, not `a/bc`.
-                Some(key) => key
-                    .strip_prefix(grant.prefix.as_str())
-                    .is_some_and(|rest| rest.is_empty() || grant.prefix.ends_with('/') || rest.starts_with('/')),
-                None => false,
+                Some(key) => covers(&grant.prefix, key),
+                None => grant.prefix.is_empty(),
             };
             in_bucket && below && right(&grant.rights)
         })
@@ -784,12 +787,13 @@ impl Refusal {
             | Refusal::StaleBoot { .. }
             | Refusal::StaleVolume { .. }
             | Refusal::AlreadyInitialised => ErrorKind::Conflict,
-            Refusal::TooManyBuckets => ErrorKind::NoSpace,
+            Refusal::TooManyBuckets | Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => ErrorKind::NoSpace,
             Refusal::BadJoinToken => ErrorKind::Denied,
             Refusal::WrongDomain
             | Refusal::BadManifest(_)
             | Refusal::RootMismatch
             | Refusal::BadAttributes(_)
+            | Refusal::BadSettings(_)
             | Refusal::InlineTooLarge { .. }
             | Refusal::SegmentOrder { .. }
             | Refusal::InvalidPart(_)

@@ -63,6 +63,20 @@ pub(super) enum Need<'a> {
     Internal,
 }
 
+/// Whether the request makes a bucket. That its name is taken, be it by another tenant, is for the command to say: names are one
+/// space for all.
+pub(super) fn makes_bucket(request: &MasterRequest) -> bool {
+    matches!(request, MasterRequest::Write { command: Command::CreateBucket { .. }, .. })
+}
+
+/// The file that anybody may ask for, if it is one that its bucket shows to everybody.
+pub(super) fn readable(request: &MasterRequest) -> Option<&FilePath> {
+    match request {
+        MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
 /// Who asks, after it was looked up.
 #[derive(Clone, Debug)]
 pub(super) enum Who {
@@ -123,10 +137,11 @@ fn need_of_command(command: &Command) -> Need<'_> {
         | Command::EndSession { .. }
         | Command::OpenWindow
         | Command::CloseWindow { .. } => Need::Someone,
-        Command::CreateBucket { name, .. } | Command::DeleteBucket { name } => {
+        Command::CreateBucket { name, .. } | Command::DeleteBucket { name } | Command::SetBucket { name, .. } => {
             Need::Rights(vec![(name, Scope::Bucket, Right::Admin)])
         }
         Command::CommitFile(commit) => one(&commit.path, Right::Write),
+        Command::SetTags { path, .. } => one(path, Right::Write),
         Command::DeleteFiles { bucket, files } => {
             Need::Rights(files.iter().map(|(key, _)| on(bucket, key, Right::Delete)).collect())
         }

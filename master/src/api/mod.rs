@@ -20,10 +20,11 @@ pub(crate) use keyring::Keyring;
 use crate::query;
 use crate::server::MasterServer;
 use crate::store::MetaView;
-use access::{Need, Who, need};
+use access::{Need, Who, makes_bucket, need, readable};
 use async_trait::async_trait;
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply, MasterRequest};
+use nodes::NewKey;
 
 #[async_trait]
 impl Master for MasterServer {
@@ -32,10 +33,11 @@ impl Master for MasterServer {
         let MasterCall { actor, request } = call;
         let who = self.identify(caller, actor)?;
         let need = need(&request);
-        if !who.may(&need) {
+        let own = makes_bucket(&request) || self.is_own(&who, &need)?;
+        let allowed = own && who.may(&need);
+        if !allowed && !self.is_public(&request)? {
             return Err(MasterError::Denied);
         }
-        self.check_tenant(&who, &need)?;
         match self.answer(caller, &who, request.clone()).await {
             // Who may not list a bucket does not learn what is not in it.
             Err(MasterError::Refused(Refusal::NoSuchFile(path))) if !who.may_list(&path) => Err(MasterError::Denied),
@@ -77,11 +79,12 @@ impl MasterServer {
                 self.scan(uploads).await.map(MasterReply::Uploads)
             }
             MasterRequest::Credential { access } => self.credential(&access),
-            MasterRequest::CreateKey { name, given, cluster_admin, grants } => {
-                self.create_key(who, name, given, cluster_admin, grants).await
+            MasterRequest::CreateKey { name, given, cluster_admin, grants, tenant, expires_ms } => {
+                let new = NewKey { name, given, cluster_admin, grants, tenant, expires_ms };
+                self.create_key(who, new).await
             }
-            MasterRequest::DeleteKey { access } => self.delete_key(who, access).await,
-            MasterRequest::Keys => self.keys(who),
+            MasterRequest::DeleteKey { access } => self.delete_key(access).await,
+            MasterRequest::Keys => self.keys(),
             MasterRequest::CreateJoinToken => self.create_join_token().await,
             MasterRequest::Join { name, zone, weight, address, roles } => {
                 self.join(who, name, zone, weight, address, roles).await
@@ -95,21 +98,24 @@ impl MasterServer {
         }
     }
 
-    /// A bucket of another tenant is as good as none. Making one that exists is refused by the command itself.
-    fn check_tenant(&self, who: &Who, need: &Need<'_>) -> Result<(), MasterError> {
-        let (Who::Key(key), Need::Rights(rights)) = (who, need) else { return Ok(()) };
-        let members = self.members()?;
+    /// Whether all buckets of a request are of the tenant that asks. One of another tenant is as good as none.
+    fn is_own(&self, who: &Who, need: &Need<'_>) -> Result<bool, MasterError> {
+        let (Who::Key(key), Need::Rights(rights)) = (who, need) else { return Ok(true) };
         let mut checked = None;
         for (name, _, _) in rights {
             if checked == Some(name) {
                 continue;
             }
-            match self.look(|view| query::bucket(view, &members, name)) {
-                Ok(bucket) if bucket.tenant != key.tenant => return Err(MasterError::Denied),
-                Ok(_) | Err(MasterError::Refused(_)) => checked = Some(name),
-                Err(error) => return Err(error),
+            if self.look(|view| query::tenant_of(view, name))?.is_some_and(|tenant| tenant != key.tenant) {
+                return Ok(false);
             }
+            checked = Some(name);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the request is for a file that its bucket shows to everybody.
+    fn is_public(&self, request: &MasterRequest) -> Result<bool, MasterError> {
+        readable(request).map_or(Ok(false), |path| self.look(|view| query::is_public(view, path)))
     }
 }

@@ -5,7 +5,7 @@ use super::identify::info;
 use crate::query;
 use crate::server::MasterServer;
 use cairn_common::auth::{JoinToken, Secret};
-use cairn_common::ids::{NodeId, Stamp};
+use cairn_common::ids::{NodeId, Stamp, TenantId};
 use cairn_common::limits::JOIN_TOKEN_TTL_MS;
 use cairn_common::membership::{NodeState, Roles};
 use cairn_common::wire::command::{Command, Done, Grant, KeyRecord, Refusal};
@@ -16,6 +16,16 @@ use std::sync::PoisonError;
 const ACCESS_LENGTH: std::ops::RangeInclusive<usize> = 3..=128;
 /// Length of a given secret, in characters.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// An access key to be made, as it was asked for.
+pub(super) struct NewKey {
+    pub(super) name: String,
+    pub(super) given: Option<(String, String)>,
+    pub(super) cluster_admin: bool,
+    pub(super) grants: Vec<Grant>,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) expires_ms: Option<u64>,
+}
 
 impl MasterServer {
     pub(super) fn membership(&self, revision: u64) -> Result<MasterReply, MasterError> {
@@ -67,45 +77,39 @@ impl MasterServer {
         Ok(MasterReply::Credential(secret.map(|secret| Credential { key: info(&record), secret })))
     }
 
-    pub(super) async fn create_key(
-        &self,
-        who: &Who,
-        name: String,
-        given: Option<(String, String)>,
-        cluster_admin: bool,
-        grants: Vec<Grant>,
-    ) -> Result<MasterReply, MasterError> {
+    pub(super) async fn create_key(&self, who: &Who, new: NewKey) -> Result<MasterReply, MasterError> {
         let Who::Key(maker) = who else { return Err(MasterError::Denied) };
-        let (access, secret) = match given {
+        let now_ms = self.clock.wall_ms();
+        if new.tenant.is_some_and(|tenant| tenant.0 == 0) {
+            return Err(MasterError::BadRequest("tenants are numbered from 1".to_owned()));
+        }
+        if new.expires_ms.is_some_and(|expires| expires <= now_ms) {
+            return Err(MasterError::BadRequest("the key would have expired already".to_owned()));
+        }
+        let (access, secret) = match new.given {
             Some(given) => check_given(given)?,
             None => self.new_key_pair(),
         };
         let record = KeyRecord {
             sealed_secret: self.keyring.seal_key_secret(self.random.as_ref(), &access, &secret),
             access: access.clone(),
-            name,
-            tenant: maker.tenant,
-            cluster_admin,
-            grants,
-            created: Stamp::from_ms(self.clock.wall_ms()),
-            expires: None,
+            name: new.name,
+            tenant: new.tenant.unwrap_or(maker.tenant),
+            cluster_admin: new.cluster_admin,
+            grants: new.grants,
+            created: Stamp::from_ms(now_ms),
+            expires: new.expires_ms.map(Stamp::from_ms),
         };
         self.execute(None, Command::CreateKey(Box::new(record))).await?;
         Ok(MasterReply::NewKey { access, secret })
     }
 
-    pub(super) async fn delete_key(&self, who: &Who, access: String) -> Result<MasterReply, MasterError> {
-        let Who::Key(asking) = who else { return Err(MasterError::Denied) };
-        match self.look(|view| query::key(view, &access))? {
-            Some(record) if record.tenant == asking.tenant => {}
-            _ => return Err(Refusal::NoSuchKey(access).into()),
-        }
+    pub(super) async fn delete_key(&self, access: String) -> Result<MasterReply, MasterError> {
         self.execute(None, Command::DeleteKey { access }).await.map(MasterReply::Done)
     }
 
-    pub(super) fn keys(&self, who: &Who) -> Result<MasterReply, MasterError> {
-        let Who::Key(asking) = who else { return Err(MasterError::Denied) };
-        Ok(MasterReply::Keys(self.look(|view| query::keys(view, asking.tenant))?))
+    pub(super) fn keys(&self) -> Result<MasterReply, MasterError> {
+        Ok(MasterReply::Keys(self.look(query::keys)?))
     }
 
     pub(super) async fn create_join_token(&self) -> Result<MasterReply, MasterError> {

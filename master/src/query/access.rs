@@ -3,7 +3,6 @@
 use super::QueryError;
 use crate::store::key::{AccessKeyKey, JoinTokenKey, JoinTokenRow, Record};
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
-use cairn_common::ids::TenantId;
 use cairn_common::wire::command::KeyRecord;
 use cairn_common::wire::master::KeyInfo;
 
@@ -12,15 +11,13 @@ pub fn key(view: &dyn MetaView, access: &str) -> Result<Option<KeyRecord>, Query
     Ok(view.row(&AccessKeyKey(access))?)
 }
 
-/// All access keys of a tenant, by id, without secrets. Reads all keys of the cluster, which are bounded.
-pub fn keys(view: &dyn MetaView, tenant: TenantId) -> Result<Vec<KeyInfo>, QueryError> {
+/// All access keys, by id, without secrets. Their number is bounded.
+pub fn keys(view: &dyn MetaView) -> Result<Vec<KeyInfo>, QueryError> {
     let mut keys = Vec::new();
     let mut cursor = view.scan(Table::System, KeyRange::prefix(AccessKeyKey::all()), Order::Forward)?;
     while let Some((key, value)) = cursor.row() {
         let record = KeyRecord::from_slice(value).map_err(|reason| StoreError::row(Table::System, key, reason))?;
-        if record.tenant == tenant {
-            keys.push(without_secret(record));
-        }
+        keys.push(without_secret(record));
         cursor.advance()?;
     }
     Ok(keys)

@@ -2,10 +2,13 @@
 
 use super::QueryError;
 use crate::state::Members;
-use crate::store::key::{BucketKey, BucketOfTenantKey, BucketRow, UsageKey, decode_row};
+use crate::store::key::{
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, UsageKey, decode_row,
+};
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
+use cairn_common::bucket::{BucketSettings, covers};
 use cairn_common::ids::TenantId;
-use cairn_common::name::BucketName;
+use cairn_common::name::{BucketName, FilePath};
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::BucketInfo;
 
@@ -27,6 +30,18 @@ pub fn buckets(view: &dyn MetaView, members: &Members, tenant: TenantId) -> Resu
     Ok(buckets)
 }
 
+/// Whether anybody may read a file of this name, be it there or not. In a bucket that is not there, nothing is public.
+pub fn is_public(view: &dyn MetaView, path: &FilePath) -> Result<bool, QueryError> {
+    let Some(bucket) = view.row(&BucketKey(&path.bucket))? else { return Ok(false) };
+    let public = view.row(&PublicKey(bucket.id))?.unwrap_or_default();
+    Ok(public.iter().any(|prefix| covers(prefix, path.key.as_str())))
+}
+
+/// The owner of a bucket, if it is there.
+pub fn tenant_of(view: &dyn MetaView, name: &BucketName) -> Result<Option<TenantId>, QueryError> {
+    Ok(view.row(&BucketKey(name))?.map(|row| row.tenant))
+}
+
 /// The row of a bucket that must be there.
 pub(super) fn find(view: &dyn MetaView, name: &BucketName) -> Result<BucketRow, QueryError> {
     view.row(&BucketKey(name))?.ok_or_else(|| Refusal::NoSuchBucket(name.clone()).into())
@@ -41,5 +56,10 @@ fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRo
         replicas: members.replicas(row.replicas),
         replicas_follow: row.replicas.is_none(),
         usage: view.row(&UsageKey(row.id))?.unwrap_or_default(),
+        settings: BucketSettings {
+            quota: view.row(&QuotaKey(row.id))?.unwrap_or_default(),
+            public: view.row(&PublicKey(row.id))?.unwrap_or_default(),
+            tags: view.row(&BucketTagsKey(row.id))?.unwrap_or_default(),
+        },
     })
 }

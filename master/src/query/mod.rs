@@ -17,7 +17,7 @@ mod tests;
 mod upload;
 
 pub use access::{join_token, key, keys};
-pub use bucket::{bucket, buckets};
+pub use bucket::{bucket, buckets, is_public, tenant_of};
 pub use cluster::{Counts, counts, release_due};
 pub use file::{FileBytes, OpenedFile, WhereFile, WhereStretch, open, stat, where_is};
 pub use list::list;

@@ -2,7 +2,12 @@
 
 use super::tx::{Step, Tx};
 use crate::store::StoreError;
-use crate::store::key::{BucketKey, BucketOfTenantKey, BucketRow, Present, TenantKey, TenantRow, UsageKey};
+use crate::store::key::RowKey;
+use crate::store::key::{
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, Present, PublicKey, QuotaKey, TenantKey, TenantRow,
+    UsageKey,
+};
+use cairn_common::bucket::{BucketChange, Quota};
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::limits::{BUCKETS_MAX, REPLICAS_MAX};
 use cairn_common::name::BucketName;
@@ -42,9 +47,35 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     tx.delete(&BucketKey(name));
     tx.delete(&BucketOfTenantKey { tenant: row.tenant, name: name.clone() });
     tx.delete(&UsageKey(row.id));
+    tx.delete(&QuotaKey(row.id));
+    tx.delete(&PublicKey(row.id));
+    tx.delete(&BucketTagsKey(row.id));
     tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
     tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
     Ok(Done::Nothing)
+}
+
+/// Configures a bucket. A setting that says nothing has no row.
+pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> Step<Done> {
+    change.check()?;
+    let row = find(tx, name)?;
+    if let Some(quota) = &change.quota {
+        set_row(tx, &QuotaKey(row.id), quota);
+    }
+    if let Some(public) = &change.public {
+        set_row(tx, &PublicKey(row.id), public);
+    }
+    if let Some(tags) = &change.tags {
+        set_row(tx, &BucketTagsKey(row.id), tags);
+    }
+    Ok(Done::Nothing)
+}
+
+fn set_row<K: RowKey>(tx: &mut Tx<'_>, key: &K, row: &K::Row)
+where
+    K::Row: Default + PartialEq,
+{
+    if *row == K::Row::default() { tx.delete(key) } else { tx.put(key, row) }
 }
 
 /// The bucket of a name.
@@ -69,7 +100,36 @@ pub(super) struct UsageChange {
     pub(super) pending_bytes: i64,
 }
 
-/// Changes the counters of a bucket. One that is gone has none. A counter never falls below zero: that would be a broken
+/// Changes the counters of a bucket for something that makes it larger, if its quota has room for it. Whatever the same command
+/// takes away must have been counted before.
+pub(super) fn grow(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> Step<()> {
+    let more_bytes = change.bytes + change.pending_bytes;
+    if more_bytes > 0 || change.files > 0 {
+        let quota = tx.get(&QuotaKey(bucket))?.unwrap_or_default();
+        if quota != Quota::default() {
+            check_quota(quota, tx.get(&UsageKey(bucket))?.unwrap_or_default(), bucket, change)?;
+        }
+    }
+    Ok(count(tx, bucket, change)?)
+}
+
+fn check_quota(quota: Quota, usage: Usage, bucket: BucketId, change: UsageChange) -> Result<(), Refusal> {
+    let more_bytes = change.bytes + change.pending_bytes;
+    let bytes = usage.bytes.saturating_add(usage.pending_bytes).saturating_add_signed(more_bytes);
+    match quota {
+        Quota { bytes: Some(limit), .. } if more_bytes > 0 && bytes > limit => {
+            Err(Refusal::QuotaBytes { bucket, limit })
+        }
+        Quota { files: Some(limit), .. }
+            if change.files > 0 && usage.files.saturating_add_signed(change.files) > limit =>
+        {
+            Err(Refusal::QuotaFiles { bucket, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Changes the counters of a bucket, whatever its quota. One that is gone has none. A counter never falls below zero: that would be a broken
 /// invariant, which [`check()`](super::check()) finds, and no reason to stop every master.
 pub(super) fn count(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> Result<(), StoreError> {
     let Some(usage) = tx.get(&UsageKey(bucket))? else { return Ok(()) };

@@ -9,6 +9,7 @@ use super::staging;
 use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::{AttributesKey, BucketRow, CurrentKey, CurrentRow};
+use cairn_common::bucket::Tags;
 use cairn_common::file::{Attributes, Condition, ConditionOutcome, ETags, S3Tag};
 use cairn_common::ids::BucketId;
 use cairn_common::limits::LIST_MAX_KEYS;
@@ -65,9 +66,9 @@ pub(super) fn rename(
     let attributes = attributes_of(tx, bucket.id, from.key.as_str(), &source)?;
     // Held at its new place before it leaves the old one: its count never falls to zero on the way.
     let stored = hold(tx, &source)?;
-    let committed = place.put(tx, &stored, source.tags.s3, &attributes)?;
+    // Before it is counted at its new place: a move within a full bucket takes no room.
     remove(tx, &CurrentKey { bucket: bucket.id, key: from.key.as_str() }, &source)?;
-    Ok(Done::Committed(committed))
+    Ok(Done::Committed(place.put(tx, &stored, source.tags.s3, &attributes)?))
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, bucket: &BucketName, files: &[(Key, Condition)]) -> Step<Done> {
@@ -90,6 +91,24 @@ pub(super) fn delete(tx: &mut Tx<'_>, bucket: &BucketName, files: &[(Key, Condit
         });
     }
     Ok(Done::Deleted(outcomes))
+}
+
+/// Changes the labels of a current version. Its stamp and tag stay: its bytes and headers are what they were.
+pub(super) fn set_tags(tx: &mut Tx<'_>, path: &FilePath, tags: &Tags) -> Step<Done> {
+    let (bucket, mut current) = source(tx, path, &Condition::default())?;
+    let key = CurrentKey { bucket: bucket.id, key: path.key.as_str() };
+    let before = attributes_of(tx, bucket.id, path.key.as_str(), &current)?;
+    let attributes = Attributes { tags: tags.clone(), ..before };
+    attributes.check()?;
+    let had = current.attributes;
+    current.attributes = !attributes.is_empty();
+    match current.attributes {
+        true => tx.put(&AttributesKey(key), &attributes),
+        false if had => tx.delete(&AttributesKey(key)),
+        false => {}
+    }
+    tx.put(&key, &current);
+    Ok(Done::Nothing)
 }
 
 /// The file that a copy is made of.
@@ -156,13 +175,7 @@ impl<'a> Place<'a> {
     }
 
     /// Puts a new version there, whose holder of the bytes is in place, and lets go of the one it replaces.
-    pub(super) fn put(
-        &self,
-        tx: &mut Tx<'_>,
-        stored: &Stored,
-        tag: S3Tag,
-        attributes: &Attributes,
-    ) -> Result<Committed, StoreError> {
+    pub(super) fn put(&self, tx: &mut Tx<'_>, stored: &Stored, tag: S3Tag, attributes: &Attributes) -> Step<Committed> {
         let tags = ETags { root: stored.root, s3: tag };
         let row = CurrentRow {
             stamp: tx.stamp(),
@@ -183,7 +196,7 @@ impl<'a> Place<'a> {
             change.files -= 1;
             change.bytes -= signed(old.length);
         }
-        bucket::count(tx, self.key.bucket, change)?;
+        bucket::grow(tx, self.key.bucket, change)?;
         Ok(Committed {
             stamp: row.stamp,
             length: row.length,

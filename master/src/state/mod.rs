@@ -138,6 +138,8 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::CloseWindow { window } => window::close(tx, *window),
         Command::CreateBucket { name, tenant, replicas } => bucket::create(tx, name, *tenant, *replicas),
         Command::DeleteBucket { name } => bucket::delete(tx, name),
+        Command::SetBucket { name, change } => bucket::set(tx, name, change),
+        Command::SetTags { path, tags } => file::set_tags(tx, path, tags),
         Command::CommitFile(commit) => file::commit(tx, commit),
         Command::DeleteFiles { bucket, files } => file::delete(tx, bucket, files),
         Command::CopyFile(copy) => file::copy(tx, copy),

@@ -75,7 +75,7 @@ pub(super) fn append(
     }
     tx.put(&SegmentKey { manifest, start }, &SegmentRow { index, entries: entries.to_vec() });
     let pending_bytes = signed(row.hasher.length() - start);
-    bucket::count(tx, row.bucket, UsageChange { pending_bytes, ..UsageChange::default() })?;
+    bucket::grow(tx, row.bucket, UsageChange { pending_bytes, ..UsageChange::default() })?;
     row.touched = tx.stamp();
     tx.put(&StagingKey(upload), &row);
     Ok(Done::Appended { segments: have + 1 })

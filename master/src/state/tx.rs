@@ -3,6 +3,7 @@
 use super::Members;
 use crate::store::key::{Record, RowKey, ScannedKey, Totals, TotalsKey, decode_row};
 use crate::store::{KeyRange, MetaView, Order, Overlay, StoreError, WriteBatch};
+use cairn_common::bucket::SettingsError;
 use cairn_common::file::AttributesError;
 use cairn_common::ids::{SessionId, Stamp};
 use cairn_common::manifest::ManifestError;
@@ -38,7 +39,7 @@ macro_rules! stop_from {
     )*};
 }
 
-stop_from!(Refusal, ManifestError, AttributesError);
+stop_from!(Refusal, ManifestError, AttributesError, SettingsError);
 
 /// Rows, stamp and session of the command that is being executed.
 pub(super) struct Tx<'a> {

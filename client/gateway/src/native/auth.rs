@@ -5,25 +5,33 @@
 
 use super::problem::{Outcome, Problem, forbidden, unauthorized};
 use super::routes::{Needs, Operation};
-use super::target::{Query, Target};
+use super::target::{self, Query, Target};
 use crate::front::{Front, Identity};
 use crate::observe::RequestLog;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_common::name::FilePath;
 use cairn_common::wire::command::Rights;
-use http::{HeaderMap, header};
+use http::request::Parts;
+use http::{Method, header};
 
-/// Finds out who asks.
-pub(crate) async fn authenticate(front: &Front, headers: &HeaderMap, log: &RequestLog) -> Outcome<Identity> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+/// Finds out who asks. Nobody in particular may only read files, if their bucket shows them to everybody: everything else is
+/// refused here, before anything else of the request is looked at.
+pub(crate) async fn authenticate(front: &Front, parts: &Parts, log: &RequestLog) -> Outcome<Identity> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return Err(unauthorized("Send your access key and its secret: curl -u ACCESS:SECRET …"));
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        return if reads && target::is_file(&parts.uri) { Ok(Identity::nobody()) } else { Err(nobody()) };
     };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let (access, secret, scheme) = text.and_then(parse).ok_or_else(malformed)?;
     log.set_access(&access, scheme);
-    Ok(Identity(front.credentials.check(&access, &secret).await?))
+    Ok(Identity::of(front.credentials.check(&access, &secret).await?))
+}
+
+/// The answer to who must say who they are.
+pub(crate) fn nobody() -> Problem {
+    unauthorized("Send your access key and its secret: curl -u ACCESS:SECRET …")
 }
 
 fn malformed() -> Problem {
@@ -50,6 +58,13 @@ fn parse(text: &str) -> Option<(String, String, &'static str)> {
 /// Whether the caller may ask for this. The masters judge again.
 pub(crate) fn authorize(identity: &Identity, operation: Operation, target: &Target, query: &Query) -> Outcome<()> {
     let key = identity.key();
+    if matches!(operation, Operation::GetFile | Operation::HeadFile) {
+        // The masters know what a bucket shows to everybody.
+        return Ok(());
+    }
+    if identity.is_nobody() {
+        return Err(nobody());
+    }
     let on = |right: fn(&Rights) -> bool| match target {
         Target::File(path) => key.allows(&path.bucket, Some(path.key.as_str()), right),
         Target::Files(bucket) => key.allows(bucket, query.get("prefix"), right),

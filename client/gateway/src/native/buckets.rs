@@ -6,11 +6,12 @@ use super::problem::{Outcome, Problem};
 use crate::upload::IncomingBody;
 use axum::body::Body;
 use axum::response::Response;
+use cairn_common::bucket::{BucketChange, Quota, Tags};
 use cairn_common::name::BucketName;
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::{BucketInfo, MasterError};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 #[derive(Serialize)]
 struct Document {
@@ -25,6 +26,13 @@ struct Document {
     open_uploads: u64,
     /// Of uploads that are no files yet.
     pending_bytes: u64,
+    /// Bytes that files and open uploads may have together; `null`: any number.
+    quota_bytes: Option<u64>,
+    /// Files that it may hold; `null`: any number.
+    quota_files: Option<u64>,
+    /// Prefixes below which anybody may read; `""`: all.
+    public: Vec<String>,
+    tags: Tags,
 }
 
 impl From<BucketInfo> for Document {
@@ -38,6 +46,10 @@ impl From<BucketInfo> for Document {
             bytes: info.usage.bytes,
             open_uploads: info.usage.uploads,
             pending_bytes: info.usage.pending_bytes,
+            quota_bytes: info.settings.quota.bytes,
+            quota_files: info.settings.quota.files,
+            public: info.settings.public,
+            tags: info.settings.tags,
         }
     }
 }
@@ -52,6 +64,23 @@ struct Documents {
 struct Wanted {
     /// Copies of each chunk; without it the cluster's number, whatever it becomes.
     replicas: Option<u8>,
+}
+
+/// What is to be another way; a member that is not there stays as it is (RFC 7396).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[serde(default, deserialize_with = "stated")]
+    quota_bytes: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "stated")]
+    quota_files: Option<Option<u64>>,
+    public: Option<Vec<String>>,
+    tags: Option<Tags>,
+}
+
+/// A member that is there, be it `null`.
+fn stated<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// The caller's buckets.
@@ -83,6 +112,19 @@ pub(crate) async fn put(call: Call, body: IncomingBody, name: BucketName) -> Out
         return Err(Problem::new(StatusCode::CONFLICT, "bucket-exists", "The bucket exists", detail));
     }
     Ok(json::answer(status, &Document::from(info)))
+}
+
+/// Configures a bucket.
+pub(crate) async fn patch(call: Call, body: IncomingBody, name: BucketName) -> Outcome<Response> {
+    let wanted: Change = json::read(body).await?.unwrap_or_default();
+    let quota = if wanted.quota_bytes.is_some() || wanted.quota_files.is_some() {
+        let now = call.client.bucket(&name).await?.settings.quota;
+        Some(Quota { bytes: wanted.quota_bytes.unwrap_or(now.bytes), files: wanted.quota_files.unwrap_or(now.files) })
+    } else {
+        None
+    };
+    call.client.set_bucket(&name, BucketChange { quota, public: wanted.public, tags: wanted.tags }).await?;
+    Ok(json::answer(StatusCode::OK, &Document::from(call.client.bucket(&name).await?)))
 }
 
 /// Removes an empty bucket.

@@ -65,14 +65,19 @@ async fn answer(front: Arc<Front>, request: Request, log: &RequestLog) -> Outcom
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", "The path and query are too long", detail));
     }
     // Who asks comes first: strangers learn nothing about what there is, not even what there could be.
-    let identity = auth::authenticate(&front, &parts.headers, log).await?;
+    let identity = auth::authenticate(&front, &parts, log).await?;
     let (target, query) = target::read(&parts.uri)?;
     let operation = routes::resolve(&parts.method, &target, &query)?;
     log.set_operation(operation.name());
     auth::authorize(&identity, operation, &target, &query)?;
-    let client = front.client_of(&identity.key().access);
+    let client = front.client_of(&identity);
+    let nobody = identity.is_nobody();
     let call = Call { front, identity, client, headers: parts.headers, query };
-    dispatch(call, body, operation, target).await
+    match dispatch(call, body, operation, target).await {
+        // Who said nothing about themselves may still do so.
+        Err(problem) if nobody && problem.is_denial() => Err(auth::nobody()),
+        answer => answer,
+    }
 }
 
 async fn dispatch(call: Call, body: IncomingBody, operation: Operation, target: Target) -> Outcome<Response> {
@@ -88,6 +93,7 @@ async fn dispatch(call: Call, body: IncomingBody, operation: Operation, target: 
         (Operation::ListBuckets, Target::Buckets) => buckets::list(call).await,
         (Operation::GetBucket, Target::Bucket(name)) => buckets::get(call, name).await,
         (Operation::PutBucket, Target::Bucket(name)) => buckets::put(call, body, name).await,
+        (Operation::PatchBucket, Target::Bucket(name)) => buckets::patch(call, body, name).await,
         (Operation::DeleteBucket, Target::Bucket(name)) => buckets::delete(call, name).await,
         (Operation::Status, Target::Status) => status::status(call).await,
         (Operation::Metrics, Target::Metrics) => Ok(status::metrics(&call)),

@@ -55,6 +55,11 @@ impl Problem {
         Problem(Box::new(Parts { status, kind, title, detail: detail.into(), headers: HeaderMap::new() }))
     }
 
+    /// Whether it says that the caller may not do this.
+    pub(crate) fn is_denial(&self) -> bool {
+        self.0.status == StatusCode::FORBIDDEN
+    }
+
     /// The same with a header on its answer.
     pub(crate) fn with(mut self, name: header::HeaderName, value: impl AsRef<str>) -> Problem {
         self.0.headers.extend(HeaderValue::from_str(value.as_ref()).map(|value| (name, value)));
@@ -223,6 +228,13 @@ impl From<Refusal> for Problem {
             Refusal::TooManyBuckets => {
                 Problem::new(status, "too-many-buckets", "No more buckets can be made", format!("{refusal}."))
             }
+            Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => Problem::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "quota-exceeded",
+                "The quota of the bucket is used up",
+                format!("{refusal}. Remove files, or ask for a higher quota."),
+            ),
+            Refusal::BadSettings(_) => bad_request(format!("{refusal}.")),
             Refusal::ConditionFailed { .. } => precondition_failed(),
             Refusal::BadAttributes(problem) => problem.into(),
             Refusal::Unsupported(_) | Refusal::Invalid(_) | Refusal::InvalidRange { .. } => {

@@ -38,6 +38,7 @@ pub(crate) fn attributes(headers: &HeaderMap) -> Outcome<Attributes> {
         }
     }
     let attributes = Attributes {
+        tags: Default::default(),
         content_type: text(header::CONTENT_TYPE)?,
         content_encoding: text(header::CONTENT_ENCODING)?,
         content_language: text(header::CONTENT_LANGUAGE)?,

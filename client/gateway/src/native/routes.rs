@@ -18,6 +18,7 @@ pub(crate) enum Operation {
     ListBuckets,
     GetBucket,
     PutBucket,
+    PatchBucket,
     DeleteBucket,
     Status,
     Metrics,
@@ -37,7 +38,7 @@ pub(crate) enum Needs {
 
 impl Operation {
     #[cfg(test)]
-    pub(crate) const ALL: [Operation; 14] = [
+    pub(crate) const ALL: [Operation; 15] = [
         Operation::PutFile,
         Operation::GetFile,
         Operation::HeadFile,
@@ -49,6 +50,7 @@ impl Operation {
         Operation::ListBuckets,
         Operation::GetBucket,
         Operation::PutBucket,
+        Operation::PatchBucket,
         Operation::DeleteBucket,
         Operation::Status,
         Operation::Metrics,
@@ -68,6 +70,7 @@ impl Operation {
             Operation::ListBuckets => "ListBuckets",
             Operation::GetBucket => "GetBucket",
             Operation::PutBucket => "PutBucket",
+            Operation::PatchBucket => "PatchBucket",
             Operation::DeleteBucket => "DeleteBucket",
             Operation::Status => "Status",
             Operation::Metrics => "Metrics",
@@ -82,7 +85,7 @@ impl Operation {
             Operation::DeleteFile => Needs::Delete,
             Operation::ListFiles => Needs::List,
             Operation::ListBuckets | Operation::GetBucket => Needs::AnyKey,
-            Operation::PutBucket | Operation::DeleteBucket => Needs::BucketAdmin,
+            Operation::PutBucket | Operation::PatchBucket | Operation::DeleteBucket => Needs::BucketAdmin,
             Operation::Status | Operation::Metrics => Needs::ClusterAdmin,
         }
     }
@@ -119,8 +122,9 @@ pub(crate) fn resolve(method: &Method, target: &Target, query: &Query) -> Outcom
         Target::Bucket(_) => match *method {
             Method::GET => Operation::GetBucket,
             Method::PUT => Operation::PutBucket,
+            Method::PATCH => Operation::PatchBucket,
             Method::DELETE => Operation::DeleteBucket,
-            _ => return Err(not_allowed("GET, PUT, DELETE")),
+            _ => return Err(not_allowed("GET, PUT, PATCH, DELETE")),
         },
         Target::Status if method == Method::GET => Operation::Status,
         Target::Metrics if method == Method::GET => Operation::Metrics,
@@ -174,6 +178,7 @@ mod tests {
             ("GET", "/v1/buckets", Operation::ListBuckets),
             ("GET", "/v1/buckets/one", Operation::GetBucket),
             ("PUT", "/v1/buckets/one", Operation::PutBucket),
+            ("PATCH", "/v1/buckets/one", Operation::PatchBucket),
             ("DELETE", "/v1/buckets/one", Operation::DeleteBucket),
             ("GET", "/v1/status", Operation::Status),
             ("GET", "/metrics", Operation::Metrics),

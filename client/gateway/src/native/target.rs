@@ -94,6 +94,11 @@ pub(crate) fn read(uri: &Uri) -> Outcome<(Target, Query)> {
     Ok((target, query))
 }
 
+/// Whether the request names a file. One that is not understood names none.
+pub(crate) fn is_file(uri: &Uri) -> bool {
+    matches!(read(uri), Ok((Target::File(_), _)))
+}
+
 /// A file, by path or by `?key=`; or all files of a bucket.
 fn objects(rest: &str, query: &mut Query) -> Outcome<Target> {
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));

@@ -158,16 +158,29 @@ impl S3Access for Access {
         if let Some(log) = context.extensions_mut().get::<Arc<RequestLog>>() {
             log.set_operation(operation);
         }
-        // Nothing is public yet: who signs nothing may do nothing.
-        let Some(credentials) = context.credentials() else { return Err(denied()) };
+        let Some(credentials) = context.credentials() else {
+            // Who signs nothing may read what a bucket shows to everybody, which the masters know.
+            if !reads_file(operation) {
+                return Err(denied());
+            }
+            context.extensions_mut().insert(Identity::nobody());
+            return Ok(());
+        };
         // Found a moment ago, for the signature; at most this repeats the question.
         let credential = self.0.credentials.find(&credentials.access_key).await.map_err(error::credential)?;
-        if !is_allowed(&credential.key, needs, context.s3_path(), context.uri().query().unwrap_or_default()) {
+        if !reads_file(operation)
+            && !is_allowed(&credential.key, needs, context.s3_path(), context.uri().query().unwrap_or_default())
+        {
             return Err(denied());
         }
-        context.extensions_mut().insert(Identity(credential));
+        context.extensions_mut().insert(Identity::of(credential));
         Ok(())
     }
+}
+
+/// Operations that are right for everybody on a public file, also for keys that do not allow them: the masters judge.
+fn reads_file(operation: &str) -> bool {
+    matches!(operation, "GetObject" | "HeadObject")
 }
 
 fn is_allowed(key: &KeyInfo, needs: Needs, path: &S3Path, query: &str) -> bool {

@@ -4,7 +4,10 @@ use super::dto;
 use super::error::{self, error, unsupported};
 use super::refuse;
 use super::service::Caller;
-use cairn_common::limits::BUCKETS_MAX;
+use cairn_common::error::ErrorKind;
+use cairn_common::limits::{BUCKETS_MAX, LIST_MAX_KEYS};
+use cairn_common::name::{BucketName, FilePath};
+use cairn_common::wire::command::MultipartRef;
 use cairn_common::wire::master::BucketInfo;
 use http::HeaderValue;
 use s3s::dto::{
@@ -51,9 +54,32 @@ pub(crate) async fn delete_bucket(
     caller: &Caller,
     input: DeleteBucketInput,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    look(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    caller.client.delete_bucket(&dto::bucket(&input.bucket)?).await.map_err(error::operation)?;
+    let info = look(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    if info.usage.files == 0 && info.usage.uploads > 0 {
+        give_uploads_up(caller, &info.name).await?;
+    }
+    caller.client.delete_bucket(&info.name).await.map_err(error::operation)?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
+}
+
+/// Gives up the open uploads of a bucket that is about to be removed: to S3 they are no content, and clients leave them behind.
+/// The removal itself is still refused if a file was made meanwhile.
+async fn give_uploads_up(caller: &Caller, bucket: &BucketName) -> S3Result<()> {
+    loop {
+        let page = caller.client.uploads(bucket, "", None, None, LIST_MAX_KEYS).await.map_err(error::operation)?;
+        for info in page.uploads {
+            let path = FilePath { bucket: bucket.clone(), key: info.key };
+            match caller.client.abort_multipart(&MultipartRef { path, upload: info.upload }).await {
+                Ok(()) => {}
+                // Somebody ended it.
+                Err(problem) if problem.kind() == ErrorKind::NotFound => {}
+                Err(problem) => return Err(error::operation(problem)),
+            }
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Whether a bucket is there.

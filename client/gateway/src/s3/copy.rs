@@ -5,9 +5,11 @@ use super::error::{self, error, precondition_failed};
 use super::put::{with_checksums, write_refused};
 use super::refuse;
 use super::service::Caller;
+use super::tagging;
 use crate::checksum::Algorithm;
 use crate::upload::{BodyInspector, Expected, Value};
 use cairn_client::{GetError, GetOptions, PutError, PutOptions, StreamSource};
+use cairn_common::bucket::Tags;
 use cairn_common::chunk::Chunking;
 use cairn_common::error::ErrorKind;
 use cairn_common::file::{Attributes, Condition, FileInfo, TagCondition};
@@ -15,7 +17,9 @@ use cairn_common::name::FilePath;
 use cairn_common::wire::command::Committed;
 use cairn_common::wire::master::{Found, RangeWanted};
 use http::HeaderMap;
-use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, ETagCondition, MetadataDirective};
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, ETagCondition, MetadataDirective, TaggingDirective,
+};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +40,8 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
     dto::expect_owner(input.expected_source_bucket_owner.as_deref(), caller.tenant())?;
     refuse::in_write(&caller.headers)?;
     let attributes = replaced(&input, &caller.headers)?;
-    if from == to && attributes.is_none() && input.storage_class.is_none() {
+    let tags = replaced_tags(&input, &caller.headers)?;
+    if from == to && attributes.is_none() && tags.is_none() && input.storage_class.is_none() {
         let message = "This copy request is illegal because it is trying to copy an object to itself without changing the \
                        object's metadata, storage class, website redirect location or encryption attributes";
         return Err(error(S3ErrorCode::InvalidRequest, message));
@@ -53,6 +58,7 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
         ),
         condition: target_condition(&caller.headers)?,
         attributes,
+        tags,
         algorithm,
     };
     let (committed, checksums) = copy.run(caller).await?;
@@ -78,8 +84,10 @@ struct Copy {
     to: FilePath,
     from_condition: Condition,
     condition: Condition,
-    /// What the copy gets instead of what its source has.
+    /// What the copy gets instead of what its source has, but for its tags.
     attributes: Option<Attributes>,
+    /// The tags that the copy gets instead of those of its source.
+    tags: Option<Tags>,
     /// A checksum that the copy must have.
     algorithm: Option<Algorithm>,
 }
@@ -111,8 +119,16 @@ impl Copy {
         }
     }
 
+    /// What is stored with the copy, but for its checksums.
+    fn attributes_of(&self, source: &FileInfo) -> Attributes {
+        let attributes = self.attributes.as_ref().unwrap_or(&source.attributes).clone();
+        let tags = self.tags.as_ref().unwrap_or(&source.attributes.tags).clone();
+        Attributes { tags, ..attributes }
+    }
+
     async fn refer(&self, caller: &Caller, source: &FileInfo) -> Result<(Committed, Checksums), PutError> {
-        let attributes = self.attributes.clone().map(|attributes| with_checksums(attributes, source));
+        let changed = self.attributes.is_some() || self.tags.is_some();
+        let attributes = changed.then(|| with_checksums(self.attributes_of(source), source));
         let copied = caller.client.copy(&self.from, pinned(source), &self.to, self.condition.clone(), attributes).await;
         let committed = copied.map_err(|cairn_client::Error::Master(problem)| PutError::Master(problem))?;
         Ok((committed, source.attributes.checksums.clone()))
@@ -133,7 +149,7 @@ impl Copy {
         let expected = Expected { checksums: BTreeMap::from([(algorithm, Value::Unstated)]), ..Expected::default() };
         let inspector = BodyInspector::new(expected, Arc::default());
         let computed = inspector.computed();
-        let attributes = self.attributes.clone().unwrap_or_else(|| source.attributes.clone());
+        let attributes = self.attributes_of(source);
         let options = PutOptions {
             attributes: Attributes { checksums: BTreeMap::new(), ..attributes },
             condition: self.condition.clone(),
@@ -187,11 +203,20 @@ pub(crate) fn algorithm(name: &str) -> S3Result<Algorithm> {
 fn replaced(input: &CopyObjectInput, headers: &HeaderMap) -> S3Result<Option<Attributes>> {
     let attributes = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
         None | Some(MetadataDirective::COPY) => return Ok(None),
-        Some(MetadataDirective::REPLACE) => dto::attributes(headers, input.metadata.clone()),
+        Some(MetadataDirective::REPLACE) => dto::attributes(headers, input.metadata.clone())?,
         Some(_) => return Err(error(S3ErrorCode::InvalidArgument, "The metadata directive must be COPY or REPLACE")),
     };
     attributes.check().map_err(error::attributes)?;
     Ok(Some(attributes))
+}
+
+/// The tags that the copy gets instead of those of its source, if any.
+fn replaced_tags(input: &CopyObjectInput, headers: &HeaderMap) -> S3Result<Option<Tags>> {
+    match input.tagging_directive.as_ref().map(TaggingDirective::as_str) {
+        None | Some(TaggingDirective::COPY) => Ok(None),
+        Some(TaggingDirective::REPLACE) => tagging::of_headers(headers).map(Some),
+        Some(_) => Err(error(S3ErrorCode::InvalidArgument, "The tagging directive must be COPY or REPLACE")),
+    }
 }
 
 /// `If-Match` and `If-None-Match` on the target, which `s3s` does not read here.

@@ -1,6 +1,7 @@
 //! Between the types of `s3s` and ours: names, times, conditions, attributes, checksums.
 
 use super::error::{self, denied, error, unsupported};
+use super::tagging;
 use crate::checksum::{Algorithm, encode};
 use cairn_common::file::{Attributes, Checksum, Condition, ETags, FileInfo, TagCondition};
 use cairn_common::ids::{Stamp, TenantId};
@@ -118,13 +119,13 @@ pub(crate) fn content_range((start, end): (u64, u64), length: u64) -> String {
 }
 
 /// What is stored with an object: headers as they were sent, without the framing that was taken off.
-pub(crate) fn attributes(headers: &HeaderMap, metadata: Option<Metadata>) -> Attributes {
+pub(crate) fn attributes(headers: &HeaderMap, metadata: Option<Metadata>) -> S3Result<Attributes> {
     let text = |name: header::HeaderName| {
         let value = headers.get(name)?;
         std::str::from_utf8(value.as_bytes()).ok().filter(|value| !value.is_empty()).map(str::to_owned)
     };
     let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
-    Attributes {
+    Ok(Attributes {
         content_type: text(header::CONTENT_TYPE),
         content_encoding: text(header::CONTENT_ENCODING).and_then(|encoding| without_framing(&encoding)),
         content_language: text(header::CONTENT_LANGUAGE),
@@ -133,7 +134,8 @@ pub(crate) fn attributes(headers: &HeaderMap, metadata: Option<Metadata>) -> Att
         expires: text(header::EXPIRES),
         user: metadata.unwrap_or_default().into_iter().map(lower).collect(),
         checksums: BTreeMap::new(),
-    }
+        tags: tagging::of_headers(headers)?,
+    })
 }
 
 /// The codings of a representation, without `aws-chunked`, which is one of the transfer.

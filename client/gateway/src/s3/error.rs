@@ -69,7 +69,11 @@ pub(crate) const MISMATCH: &str = "The request signature we calculated does not 
 
 /// What is to be stored with an object is too much.
 pub(crate) fn attributes(problem: AttributesError) -> S3Error {
-    error(S3ErrorCode::MetadataTooLarge, sentence(&problem.to_string()))
+    let code = match problem {
+        AttributesError::Tags(_) => S3ErrorCode::InvalidTag,
+        AttributesError::UserMetadata { .. } | AttributesError::Total { .. } => S3ErrorCode::MetadataTooLarge,
+    };
+    error(code, sentence(&problem.to_string()))
 }
 
 /// An operation on names failed.
@@ -118,6 +122,11 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
         Refusal::InvalidRange { .. } => S3ErrorCode::InvalidRange,
         Refusal::BadAttributes(problem) => return attributes(*problem),
+        // S3 has no quotas; the answer is that of Ceph's gateway, which clients do not repeat the request after.
+        Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => {
+            return custom("QuotaExceeded", StatusCode::FORBIDDEN, sentence(&refusal.to_string()));
+        }
+        Refusal::BadSettings(_) => S3ErrorCode::InvalidTag,
         Refusal::Unsupported(_) => S3ErrorCode::NotImplemented,
         Refusal::BadJoinToken => return denied(),
         Refusal::NoSuchKey(_) => S3ErrorCode::InvalidAccessKeyId,

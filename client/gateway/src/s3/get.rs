@@ -4,6 +4,7 @@ use super::dto::{self, Sums};
 use super::error::{self, custom, error};
 use super::refuse;
 use super::service::Caller;
+use super::tagging;
 use bytes::Bytes;
 use cairn_client::{FileReader, GetError, GetOptions, GetOutcome};
 use cairn_common::error::ErrorKind;
@@ -65,6 +66,7 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
         e_tag: Some(dto::tag(&info.tags)),
         last_modified: Some(dto::time(info.stamp)),
         metadata: dto::metadata(&info.attributes),
+        tag_count: tagging::count(&info.attributes.tags),
         ..GetObjectOutput::default()
     };
     // What the query overrides, `s3s` has put over `output`; these headers would come over that again.

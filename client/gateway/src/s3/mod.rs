@@ -23,6 +23,7 @@ mod refuse;
 mod render;
 mod route;
 mod service;
+mod tagging;
 mod unset;
 mod xml_body;
 

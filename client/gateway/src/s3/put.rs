@@ -22,7 +22,7 @@ pub(crate) async fn put_object(caller: &Caller, input: PutObjectInput) -> S3Resu
     let path = dto::path(&input.bucket, &input.key)?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::in_write(&caller.headers)?;
-    let attributes = dto::attributes(&caller.headers, input.metadata);
+    let attributes = dto::attributes(&caller.headers, input.metadata)?;
     attributes.check().map_err(error::attributes)?;
     let condition = dto::write_condition(input.if_match, input.if_none_match);
     let arrival = caller.arrival()?;

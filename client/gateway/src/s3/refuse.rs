@@ -8,7 +8,6 @@ use s3s::{S3ErrorCode, S3Result};
 /// Headers of a write that ask for a feature, and what it is called.
 const FEATURES: &[(&str, &str)] = &[
     ("x-amz-server-side-encryption", "Server-side encryption"),
-    ("x-amz-tagging", "Object tagging"),
     ("x-amz-website-redirect-location", "Website redirection"),
     ("x-amz-write-offset-bytes", "Appending"),
     ("x-amz-grant-read", "A grant in a header"),

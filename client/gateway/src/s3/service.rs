@@ -2,7 +2,7 @@
 
 use super::arrival::Arrival;
 use super::error::{self, denied, error};
-use super::{buckets, copy, delete, get, list, multipart, put, unset};
+use super::{buckets, copy, delete, get, list, multipart, put, tagging, unset};
 use crate::front::{Front, Identity};
 use async_trait::async_trait;
 use cairn_client::Client;
@@ -40,7 +40,7 @@ impl Caller {
 
     /// The secret that the request was signed with.
     pub(crate) fn secret(&self) -> &str {
-        &self.identity.0.secret
+        &self.identity.credential.secret
     }
 
     /// Whether the caller may do something with a file other than the one the request names.
@@ -82,7 +82,7 @@ impl Service {
         // Put there by the check of the rights, without which no operation is called.
         let identity = request.extensions.remove::<Identity>().ok_or_else(denied)?;
         let caller = Caller {
-            client: self.front.client_of(&identity.key().access),
+            client: self.front.client_of(&identity),
             headers: request.headers,
             front: Arc::clone(&self.front),
             identity,
@@ -134,13 +134,17 @@ operations! {
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unset::versioning;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = unset::bucket_acl;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = unset::object_acl;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = unset::object_tagging;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::object;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
     get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unset::legal_hold;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unset::retention;
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::lifecycle;
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
-    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = unset::bucket_tagging;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::bucket;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = unset::cors;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::encryption;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = unset::object_lock;

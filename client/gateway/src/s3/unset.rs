@@ -15,12 +15,11 @@ use s3s::dto::{
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput,
-    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
-    GetObjectAclInput, GetObjectAclOutput, GetObjectLegalHoldInput, GetObjectLegalHoldOutput,
-    GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, GetObjectRetentionInput,
-    GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput, GetPublicAccessBlockInput,
-    GetPublicAccessBlockOutput, Grant, Grantee, Payer, Permission, Type,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, GetObjectLegalHoldInput,
+    GetObjectLegalHoldOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput,
+    GetObjectRetentionInput, GetObjectRetentionOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, Grant,
+    Grantee, Payer, Permission, Type,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -73,9 +72,6 @@ absent! {
     /// No policy.
     policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput =
         nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
-    /// No tags.
-    bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput =
-        nothing(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist");
     /// No rules.
     cors(GetBucketCorsInput) -> GetBucketCorsOutput =
         nothing(S3ErrorCode::NoSuchCORSConfiguration, "The CORS configuration does not exist");
@@ -126,15 +122,6 @@ pub(crate) async fn object_acl(caller: &Caller, input: GetObjectAclInput) -> S3R
     exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     let (grants, owner) = (Some(vec![full_control(caller)]), Some(dto::owner(caller.tenant())));
     Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
-}
-
-/// No tags.
-pub(crate) async fn object_tagging(
-    caller: &Caller,
-    input: GetObjectTaggingInput,
-) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    Ok(S3Response::new(GetObjectTaggingOutput::default()))
 }
 
 /// No hold.

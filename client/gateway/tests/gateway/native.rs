@@ -317,8 +317,8 @@ async fn buckets_are_made_once_and_removed_empty() {
     assert_eq!(send("DELETE", "/v1/objects/one/a", "").await.status, 204);
     assert_eq!(send("DELETE", "/v1/buckets/one", "").await.status, 204);
     assert_eq!(send("GET", "/v1/buckets/one", "").await.problem(), "no-such-bucket");
-    let patched = send("PATCH", "/v1/buckets/one", "").await;
-    assert_eq!((patched.problem().as_str(), patched.header("allow")), ("method-not-allowed", "GET, PUT, DELETE"));
+    let posted = send("POST", "/v1/buckets/one", "").await;
+    assert_eq!((posted.problem().as_str(), posted.header("allow")), ("method-not-allowed", "GET, PUT, PATCH, DELETE"));
 }
 
 #[tokio::test]
@@ -386,4 +386,71 @@ async fn files_are_the_same_over_s3() {
     let by_s3_tag =
         request("GET", "/v1/objects/bucket/c").with("if-none-match", "\"5d41402abc4b2a76b9719d911017c592\"");
     assert_eq!(send(&gateway, by_s3_tag).await.status, 304);
+}
+
+#[tokio::test]
+async fn strangers_read_what_a_bucket_shows_to_everybody_and_nothing_else() {
+    let gateway = TestGateway::with_bucket().await;
+    for key in ["web/index.html", "webs", "private"] {
+        put(&gateway, &format!("/v1/objects/bucket/{key}"), b"x").await;
+    }
+    let stranger = async |method: &str, target: &str| Request::new(method, target).send(gateway.api).await;
+    assert_eq!(stranger("GET", "/v1/objects/bucket/web/index.html").await.problem(), "unauthorized");
+    let change = request("PATCH", "/v1/buckets/bucket").body("{\"public\": [\"web\"]}");
+    assert_eq!(parse(&send(&gateway, change).await)["public"][0], "web");
+    assert_eq!(stranger("GET", "/v1/objects/bucket/web/index.html").await.text(), "x");
+    assert_eq!(stranger("HEAD", "/v1/objects/bucket?key=web/index.html").await.status, 200);
+    let over_s3 = async |method: &str, target: &str| Request::new(method, target).send(gateway.s3).await;
+    assert_eq!(over_s3("GET", "/bucket/web/index.html").await.text(), "x");
+    assert_eq!(over_s3("HEAD", "/bucket/web/index.html").await.status, 200);
+    for (method, target) in [
+        ("GET", "/v1/objects/bucket/webs"),
+        ("GET", "/v1/objects/bucket/private"),
+        ("GET", "/v1/objects/bucket/web-missing"),
+        ("GET", "/v1/objects/none/web"),
+        ("GET", "/v1/objects/bucket/web/index.html?where"),
+        ("GET", "/v1/objects/bucket?list&prefix=web/"),
+        ("PUT", "/v1/objects/bucket/web/index.html"),
+        ("DELETE", "/v1/objects/bucket/web/index.html"),
+        ("POST", "/v1/objects/bucket/web/a?copy"),
+        ("GET", "/v1/buckets"),
+        ("GET", "/v1/buckets/bucket"),
+        ("PATCH", "/v1/buckets/bucket"),
+        ("DELETE", "/v1/buckets/bucket"),
+        ("GET", "/v1/status"),
+        ("GET", "/metrics"),
+    ] {
+        assert_eq!(stranger(method, target).await.status, 401, "{method} {target}");
+    }
+    for (method, target) in [
+        ("GET", "/bucket/webs"),
+        ("GET", "/bucket/private"),
+        ("GET", "/none/web"),
+        ("GET", "/bucket?prefix=web"),
+        ("GET", "/bucket/web/index.html?acl"),
+        ("GET", "/bucket/web/index.html?tagging"),
+        ("PUT", "/bucket/web/index.html"),
+        ("DELETE", "/bucket/web/index.html"),
+        ("GET", "/"),
+    ] {
+        assert_eq!(over_s3(method, target).await.status, 403, "{method} {target}");
+    }
+    assert_eq!(gateway.stored("web/index.html").unwrap().length, 1);
+}
+
+#[tokio::test]
+async fn a_bucket_is_configured_member_by_member() {
+    let gateway = TestGateway::with_bucket().await;
+    let patch = async |body: &str| {
+        let request = request("PATCH", "/v1/buckets/bucket").body(body);
+        parse(&send(&gateway, request).await)
+    };
+    assert_eq!(patch("{\"quota_bytes\": 100, \"tags\": {\"team\": \"blue\"}}").await["quota_bytes"], 100);
+    let both = patch("{\"quota_files\": 5}").await;
+    assert_eq!((both["quota_bytes"].as_u64(), both["quota_files"].as_u64()), (Some(100), Some(5)));
+    assert_eq!(both["tags"]["team"], "blue");
+    assert!(patch("{\"quota_bytes\": null}").await["quota_bytes"].is_null());
+    assert_eq!(patch("{\"quota\": 5}").await["status"], 400);
+    let long = format!("{{\"public\": [\"{}\"]}}", "x".repeat(1025));
+    assert_eq!(patch(&long).await["status"], 400);
 }

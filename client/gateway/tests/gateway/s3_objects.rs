@@ -136,7 +136,7 @@ async fn headers_and_metadata_come_back() {
     }
     for (name, value, code) in [
         ("x-amz-server-side-encryption", "AES256", "NotImplemented"),
-        ("x-amz-tagging", "a=b", "NotImplemented"),
+        ("x-amz-tagging", "a=b&a=c", "InvalidTag"),
         ("x-amz-acl", "public-read", "AccessControlListNotSupported"),
         ("x-amz-storage-class", "GLACIER", "InvalidStorageClass"),
         ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidRequest"),
@@ -245,4 +245,43 @@ async fn checksums_are_shown_to_those_who_ask() {
     let text = send(&gateway, attributes).await.text();
     assert!(text.contains("<ChecksumCRC64NVME>rosUhgp5mIg=</ChecksumCRC64NVME>"), "{text}");
     assert!(text.contains("<ObjectSize>9</ObjectSize>") && !text.contains("StorageClass"), "{text}");
+}
+
+#[tokio::test]
+async fn tags_of_objects_and_buckets_are_kept_changed_and_copied() {
+    let gateway = TestGateway::with_bucket().await;
+    let put = Request::new("PUT", "/bucket/key").with("x-amz-tagging", "team=blue&a+b=c").body("x");
+    let before = send(&gateway, put).await;
+    assert_eq!(before.status, 200);
+    let read = send(&gateway, Request::new("GET", "/bucket/key?tagging")).await.text();
+    assert!(read.contains("<Tag><Key>a b</Key><Value>c</Value></Tag>"), "{read}");
+    assert_eq!(send(&gateway, get("key")).await.header("x-amz-tagging-count"), "2");
+    let document =
+        |name: &str| format!("<Tagging><TagSet><Tag><Key>{name}</Key><Value>v</Value></Tag></TagSet></Tagging>");
+    let change = Request::new("PUT", "/bucket/key?tagging").body(document("new"));
+    assert_eq!(send(&gateway, change).await.status, 200);
+    assert_eq!(send(&gateway, get("key")).await.header("etag"), before.header("etag"));
+    let copy = |headers: &[(&'static str, &'static str)]| {
+        let copy = Request::new("PUT", "/bucket/copy").with("x-amz-copy-source", "bucket/key");
+        headers.iter().fold(copy, |copy, (name, value)| copy.with(name, *value))
+    };
+    let replaced = [("x-amz-metadata-directive", "REPLACE")];
+    for headers in [&[][..], &replaced[..]] {
+        assert_eq!(send(&gateway, copy(headers)).await.status, 200);
+        let read = send(&gateway, Request::new("GET", "/bucket/copy?tagging")).await.text();
+        assert!(read.contains("<Key>new</Key>"), "{read}");
+    }
+    let other = [("x-amz-tagging-directive", "REPLACE"), ("x-amz-tagging", "other=1")];
+    assert_eq!(send(&gateway, copy(&other)).await.status, 200);
+    assert_eq!(gateway.stored("copy").unwrap().attributes.tags["other"], "1");
+    assert_eq!(send(&gateway, Request::new("DELETE", "/bucket/key?tagging")).await.status, 204);
+    assert!(gateway.stored("key").unwrap().attributes.tags.is_empty());
+
+    assert_eq!(send(&gateway, Request::new("GET", "/bucket?tagging")).await.code(), "NoSuchTagSet");
+    assert_eq!(send(&gateway, Request::new("PUT", "/bucket?tagging").body(document("b"))).await.status, 200);
+    assert!(send(&gateway, Request::new("GET", "/bucket?tagging")).await.text().contains("<Key>b</Key>"));
+    let empty = Request::new("PUT", "/bucket?tagging").body(document(""));
+    assert_eq!(send(&gateway, empty).await.code(), "InvalidTag");
+    assert_eq!(send(&gateway, Request::new("DELETE", "/bucket?tagging")).await.status, 204);
+    assert_eq!(send(&gateway, Request::new("GET", "/bucket?tagging")).await.code(), "NoSuchTagSet");
 }

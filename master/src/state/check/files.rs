@@ -2,8 +2,8 @@
 
 use super::{Violation, each};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, MultipartKey,
-    PartKey, Record, RowKey, StagingKey, UsageKey,
+    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow,
+    MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};
@@ -36,6 +36,9 @@ impl Found {
 pub(super) fn check(view: &dyn MetaView, violations: &mut Vec<Violation>) -> Result<Holders, StoreError> {
     let mut found = Found::default();
     buckets(view, &mut found)?;
+    settings::<QuotaKey>(view, QuotaKey::all(), &found, violations, |key| key.0)?;
+    settings::<PublicKey>(view, PublicKey::all(), &found, violations, |key| key.0)?;
+    settings::<BucketTagsKey>(view, BucketTagsKey::all(), &found, violations, |key| key.0)?;
     current(view, &mut found, violations)?;
     attributes(view, violations)?;
     uploads(view, &mut found, violations)?;
@@ -62,6 +65,22 @@ fn buckets(view: &dyn MetaView, found: &mut Found) -> Result<(), StoreError> {
         cursor.advance()?;
     }
     Ok(())
+}
+
+/// Settings are those of buckets that are there.
+fn settings<K: ScannedKey>(
+    view: &dyn MetaView,
+    prefix: Vec<u8>,
+    found: &Found,
+    violations: &mut Vec<Violation>,
+    bucket: impl Fn(&K) -> BucketId,
+) -> Result<(), StoreError> {
+    each::<K>(view, prefix, |key, _| {
+        if !found.usage.contains_key(&bucket(&key)) {
+            violations.push(Violation::Orphan { table: Table::System, key: hex::encode(key.encode()) });
+        }
+        Ok(())
+    })
 }
 
 fn current(view: &dyn MetaView, found: &mut Found, violations: &mut Vec<Violation>) -> Result<(), StoreError> {

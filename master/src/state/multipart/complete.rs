@@ -43,8 +43,9 @@ pub(in crate::state) fn complete(tx: &mut Tx<'_>, complete: &CompleteMultipart) 
         tx.delete(&PartKey { upload, number });
     }
     let stored = join(tx, &bucket, chosen)?;
-    let committed = place.put(tx, &stored, tag, &attributes)?;
+    // What was pending becomes the file: it has its room already.
     bucket::count(tx, bucket.id, UsageChange { pending_bytes: -signed(pending), ..UsageChange::default() })?;
+    let committed = place.put(tx, &stored, tag, &attributes)?;
     finish(tx, &key, Some(committed.clone()))?;
     Ok(Done::Committed(committed))
 }

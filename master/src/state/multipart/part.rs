@@ -148,7 +148,7 @@ fn put(tx: &mut Tx<'_>, bucket: &BucketRow, upload: &MultipartRef, number: u32, 
         body::drop_one(tx, old.body)?;
         pending_bytes -= signed(old.length);
     }
-    bucket::count(tx, bucket.id, UsageChange { pending_bytes, ..UsageChange::default() })?;
+    bucket::grow(tx, bucket.id, UsageChange { pending_bytes, ..UsageChange::default() })?;
     let done = Done::Part { md5: row.md5, length: row.length, stamp: row.stamp };
     tx.put(&key, &row);
     Ok(done)

@@ -9,6 +9,7 @@ mod model;
 mod multipart;
 mod release;
 mod sessions;
+mod settings;
 mod staging;
 
 use super::{Machine, Members, check};

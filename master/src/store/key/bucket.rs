@@ -2,6 +2,7 @@
 
 use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
+use cairn_common::bucket::{Quota, Tags};
 use cairn_common::ids::{BucketId, Stamp, TenantId};
 use cairn_common::name::BucketName;
 use cairn_common::wire::master::Usage;
@@ -36,6 +37,19 @@ pub struct BucketOfTenantKey {
 /// What is in a bucket: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageKey(pub BucketId);
+
+/// How much a bucket may hold: its number. No row: anything. Rows of their own, and not part of the bucket's, because staged uploads
+/// know the number of their bucket and not its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaKey(pub BucketId);
+
+/// The prefixes of a bucket whose files anybody may read: its number. No row: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicKey(pub BucketId);
+
+/// The labels of a bucket: its number. No row: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketTagsKey(pub BucketId);
 
 /// A tenant: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +127,41 @@ impl ScannedKey for UsageKey {
     }
 }
 
+/// Rows that a bucket's number is the whole key of.
+macro_rules! settings {
+    ($($key:ident = $kind:ident -> $row:ty;)*) => {$(
+        impl RowKey for $key {
+            const TABLE: Table = Table::System;
+            type Row = $row;
+
+            fn encode(&self) -> KeyBytes {
+                KeyWriter::system(SystemKind::$kind).u64(self.0.0).finish()
+            }
+        }
+
+        impl $key {
+            /// What the keys of all such rows start with.
+            pub(crate) fn all() -> Vec<u8> {
+                KeyWriter::system(SystemKind::$kind).prefix()
+            }
+        }
+
+        impl ScannedKey for $key {
+            fn decode(bytes: &[u8]) -> Option<$key> {
+                let mut reader = KeyReader::system(bytes, SystemKind::$kind)?;
+                let id = BucketId(reader.u64()?);
+                reader.end($key(id))
+            }
+        }
+    )*};
+}
+
+settings! {
+    QuotaKey = Quota -> Quota;
+    PublicKey = Public -> Vec<String>;
+    BucketTagsKey = BucketTags -> Tags;
+}
+
 impl RowKey for TenantKey {
     const TABLE: Table = Table::System;
     type Row = TenantRow;
@@ -122,4 +171,4 @@ impl RowKey for TenantKey {
     }
 }
 
-postcard_records!(BucketRow, Usage, TenantRow);
+postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags);

@@ -18,7 +18,9 @@ mod session;
 mod tests;
 mod upload;
 
-pub use bucket::{BucketKey, BucketOfTenantKey, BucketRow, TenantKey, TenantRow, UsageKey};
+pub use bucket::{
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, TenantKey, TenantRow, UsageKey,
+};
 pub use cluster::{
     AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey,
     RaftMembers, RaftMembersKey, Totals, TotalsKey,
@@ -115,6 +117,9 @@ pub(crate) enum SystemKind {
     BucketOfTenant = 11,
     Usage = 12,
     Tenant = 13,
+    Quota = 14,
+    Public = 15,
+    BucketTags = 16,
     Staging = 20,
     Multipart = 21,
     Part = 22,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::store::{KeyRange, successor};
 use bytes::Bytes;
+use cairn_common::bucket::{Quota, Tags};
 use cairn_common::chunk::{ChunkAddress, ChunkId, Chunking, IdKind};
 use cairn_common::file::{Attributes, Checksum, ETags, S3Tag};
 use cairn_common::ids::{
@@ -37,7 +38,7 @@ fn keys_are_pinned() {
     let (upload, session, window) = (UploadId(ID), SessionId(ID), WindowId(9));
     let due = |what| DueKey { due: Stamp(7), what }.encode();
     let multipart = MultipartKey { bucket: BucketId(7), key: "a\0b".to_owned(), upload };
-    let pinned: [(KeyBytes, String); 30] = [
+    let pinned: [(KeyBytes, String); 33] = [
         (current.encode(), "0102030405060708610062".into()),
         (AttributesKey(current).encode(), "0102030405060708610062".into()),
         (InlineKey(InlineId(ID)).encode(), "0102030405060708".into()),
@@ -59,6 +60,9 @@ fn keys_are_pinned() {
         (BucketOfTenantKey { tenant: TenantId(2), name: bucket_name() }.encode(), "0b000000026f6e65".into()),
         (UsageKey(BucketId(ID)).encode(), "0c0102030405060708".into()),
         (TenantKey(TenantId(2)).encode(), "0d00000002".into()),
+        (QuotaKey(BucketId(ID)).encode(), "0e0102030405060708".into()),
+        (PublicKey(BucketId(ID)).encode(), "0f0102030405060708".into()),
+        (BucketTagsKey(BucketId(ID)).encode(), "100102030405060708".into()),
         (StagingKey(upload).encode(), "140102030405060708".into()),
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),
@@ -153,9 +157,9 @@ fn values_of_manifests_and_uploads_are_pinned() {
     };
     pin(staging, &format!("0107010002030007{}00000102ac02", "00".repeat(32)));
     let attributes = Attributes { content_type: Some("x".to_owned()), ..Attributes::default() };
-    pin(attributes.clone(), "0101017800000000000000");
+    pin(attributes.clone(), "010101780000000000000000");
     let multipart = MultipartRow { attributes, checksum: Some(("C".to_owned(), true)) };
-    pin(multipart, "010101780000000000000001014301");
+    pin(multipart, "01010178000000000000000001014301");
     let checksums = BTreeMap::from([("C".to_owned(), Checksum { value: vec![1, 2], parts: None })]);
     let part = PartRow {
         body: Body::Manifest(ManifestId(7)),
@@ -176,6 +180,9 @@ fn values_of_manifests_and_uploads_are_pinned() {
 fn values_of_the_cluster_are_pinned() {
     pin(Stamp(300), "01ac02");
     pin(BucketRow { id: BucketId(7), tenant: TenantId(1), created: Stamp(300), replicas: Some(2) }, "010701ac020102");
+    pin(Quota { bytes: Some(300), files: None }, "0101ac0200");
+    pin(vec!["a/".to_owned()], "010102612f");
+    pin(Tags::from([("a".to_owned(), "b".to_owned())]), "010101610162");
     pin(TenantRow { buckets: 3 }, "0103");
     let totals = Totals {
         buckets: 1,

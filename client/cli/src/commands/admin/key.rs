@@ -8,7 +8,10 @@ use crate::profile::Credential;
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{moment, printable};
+use cairn_client::NewKey;
+use cairn_common::ids::TenantId;
 use cairn_common::name::BucketName;
+use cairn_common::seam::{Clock as _, SystemClock};
 use cairn_common::wire::command::{Grant, Rights};
 use cairn_common::wire::master::KeyInfo;
 use clap::{Args, Subcommand};
@@ -17,6 +20,8 @@ use serde::Serialize;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Verbs of `admin key`.
 #[derive(Subcommand, Debug)]
@@ -41,6 +46,12 @@ pub(crate) struct CreateArgs {
     /// It may also administer the cluster
     #[arg(long)]
     admin: bool,
+    /// Number of the tenant whose buckets it sees, from 1; without it: your own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tenant: Option<u32>,
+    /// It ends after this many days; without it: never
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    days: Option<u16>,
     /// Take over a key from a file of two lines, access key and secret
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -141,6 +152,7 @@ impl Record for NewKeyRecord {
 struct KeyRecord {
     access_key: String,
     name: String,
+    tenant: u32,
     cluster_admin: bool,
     grants: Vec<String>,
     created: String,
@@ -152,6 +164,7 @@ impl From<KeyInfo> for KeyRecord {
         KeyRecord {
             access_key: info.access,
             name: info.name,
+            tenant: info.tenant.0,
             cluster_admin: info.cluster_admin,
             grants: info.grants.iter().map(grant_text).collect(),
             created: moment(info.created.ms()),
@@ -161,8 +174,15 @@ impl From<KeyInfo> for KeyRecord {
 }
 
 impl Record for KeyRecord {
-    const COLUMNS: &'static [Column] =
-        &[left("ACCESS-KEY"), left("CREATED"), left("EXPIRES"), left("CLUSTER"), left("GRANTS"), left("NAME")];
+    const COLUMNS: &'static [Column] = &[
+        left("ACCESS-KEY"),
+        left("CREATED"),
+        left("EXPIRES"),
+        left("TENANT"),
+        left("CLUSTER"),
+        left("GRANTS"),
+        left("NAME"),
+    ];
 
     fn kind(&self) -> &'static str {
         "key"
@@ -173,6 +193,7 @@ impl Record for KeyRecord {
             self.access_key.clone(),
             self.created.clone(),
             self.expires.clone().unwrap_or_else(|| "never".to_owned()),
+            self.tenant.to_string(),
             if self.cluster_admin { "admin".to_owned() } else { "-".to_owned() },
             printable(&self.grants.join(" ")),
             printable(&self.name),
@@ -200,7 +221,15 @@ async fn create(session: &Session, args: CreateArgs) -> Result<Tally, Failure> {
     }
     // Before the key exists: a secret that cannot be written down would be lost.
     let out = args.out.map(|path| private_file(&path).map(|file| (file, path))).transpose()?;
-    let created = client.create_key(&args.name, given, args.admin, grants).await;
+    let new = NewKey {
+        name: args.name.clone(),
+        given,
+        cluster_admin: args.admin,
+        grants,
+        tenant: args.tenant.map(TenantId),
+        expires_ms: args.days.map(|days| SystemClock::new().wall_ms() + u64::from(days) * DAY_MS),
+    };
+    let created = client.create_key_for(new).await;
     let (access_key, secret) = match (created, out) {
         (Ok((access, secret)), None) => (access, Some(secret)),
         (Ok((access, secret)), Some((mut file, path))) => {

@@ -53,7 +53,7 @@ pub(crate) async fn create(
     let path = dto::path(&input.bucket, &input.key)?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::in_write(&caller.headers)?;
-    let attributes = dto::attributes(&caller.headers, input.metadata);
+    let attributes = dto::attributes(&caller.headers, input.metadata)?;
     attributes.check().map_err(error::attributes)?;
     let wanted = wanted(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let checksum = wanted.map(|wanted| (wanted.algorithm.name().to_owned(), wanted.full));

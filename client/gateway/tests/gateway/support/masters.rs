@@ -5,6 +5,7 @@ use super::chunks::MemoryChunks;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_common::auth::{Mac, OpenTicket, ReadToken, WriteToken};
+use cairn_common::bucket::{BucketSettings, covers};
 use cairn_common::chunk::{ChunkId, Chunking};
 use cairn_common::file::{Attributes, Checksum, Condition, ConditionOutcome, ETags, FileInfo, S3Tag};
 use cairn_common::ids::{
@@ -56,6 +57,7 @@ struct State {
 struct Bucket {
     id: BucketId,
     created: Stamp,
+    settings: BucketSettings,
     files: BTreeMap<Key, File>,
     uploads: BTreeMap<(Key, UploadId), Upload>,
 }
@@ -167,9 +169,13 @@ impl Master for MemoryMasters {
             return Err(error);
         }
         let mut state = self.state.lock().unwrap();
-        if let Some(Actor::Key(access)) = &call.actor
-            && !state.keys.contains_key(access)
-        {
+        let allowed = match &call.actor {
+            None => true,
+            Some(Actor::Anonymous) => false,
+            Some(Actor::Key(access)) => state.keys.contains_key(access) && state.may_read(access, &call.request),
+        };
+        let by_ticket = matches!(call.request, MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. });
+        if !allowed && !by_ticket && !state.is_public(&call.request) {
             return Err(MasterError::Denied);
         }
         state.answer(call.request)
@@ -321,8 +327,35 @@ impl State {
                 self.bucket(&path.bucket)?.uploads.remove(&(path.key, upload));
                 Done::Nothing
             }
+            Command::SetBucket { name, change } => {
+                change.check()?;
+                let BucketSettings { quota, public, tags } = &mut self.bucket(&name)?.settings;
+                *quota = change.quota.unwrap_or(*quota);
+                *public = change.public.unwrap_or_else(|| public.clone());
+                *tags = change.tags.unwrap_or_else(|| tags.clone());
+                Done::Nothing
+            }
+            Command::SetTags { path, tags } => {
+                let found = self.bucket(&path.bucket)?.files.get_mut(&path.key);
+                found.ok_or(Refusal::NoSuchFile(path))?.info.attributes.tags = tags;
+                Done::Nothing
+            }
             other => return Err(Refusal::Invalid(format!("{other:?}"))),
         })
+    }
+
+    /// Whether everybody may ask for this.
+    fn is_public(&self, request: &MasterRequest) -> bool {
+        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else { return false };
+        let public = self.buckets.get(&path.bucket).map(|bucket| &bucket.settings.public);
+        public.is_some_and(|public| public.iter().any(|prefix| covers(prefix, path.key.as_str())))
+    }
+
+    /// Whether a key that is there may ask for this, of what the gateway leaves to the masters.
+    fn may_read(&self, access: &str, request: &MasterRequest) -> bool {
+        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else { return true };
+        let key = &self.keys[access].key;
+        key.allows(&path.bucket, Some(path.key.as_str()), |rights| rights.read)
     }
 
     fn create_bucket(&mut self, name: &BucketName) -> Result<BucketId, Refusal> {
@@ -330,7 +363,13 @@ impl State {
             return Err(Refusal::BucketExists { name: name.clone(), same_tenant: true });
         }
         let created = self.stamp();
-        let bucket = Bucket { id: BucketId(created.0), created, files: BTreeMap::new(), uploads: BTreeMap::new() };
+        let bucket = Bucket {
+            id: BucketId(created.0),
+            created,
+            settings: BucketSettings::default(),
+            files: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+        };
         let id = bucket.id;
         self.buckets.insert(name.clone(), bucket);
         Ok(id)
@@ -348,7 +387,7 @@ impl State {
             uploads: bucket.uploads.len() as u64,
             pending_bytes: 0,
         };
-        let (id, created) = (bucket.id, bucket.created);
+        let (id, created, settings) = (bucket.id, bucket.created, bucket.settings.clone());
         Ok(BucketInfo {
             name: name.clone(),
             id,
@@ -357,6 +396,7 @@ impl State {
             replicas: 1,
             replicas_follow: true,
             usage,
+            settings,
         })
     }
 

@@ -1,0 +1,157 @@
+//! What a bucket is configured with, and the labels that buckets and files carry.
+//!
+//! Each of the three settings is kept by itself, because each is read by other people: the quota by every write, what is public
+//! by strangers, the tags by tools that account for costs.
+
+use crate::limits::{
+    BUCKET_TAGS_MAX, FILE_TAGS_MAX, KEY_MAX_BYTES, PUBLIC_PREFIXES_MAX, TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Labels: names and values that mean nothing to Cairn.
+pub type Tags = BTreeMap<String, String>;
+
+/// How a bucket is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BucketSettings {
+    /// How much it may hold.
+    pub quota: Quota,
+    /// Whose files anybody may read: those below these prefixes, which end at a `/` like those of grants. `""`: all.
+    pub public: Vec<String>,
+    /// Its labels.
+    pub tags: Tags,
+}
+
+/// How much a bucket may hold. Counted are its current files and whatever open uploads have sent so far, so a started upload has
+/// its room, and two writers can never both get the last of it. Lowering a quota below what is there removes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Quota {
+    /// Bytes of files and open uploads; `None`: any number.
+    pub bytes: Option<u64>,
+    /// Files; `None`: any number.
+    pub files: Option<u64>,
+}
+
+/// New settings of a bucket; `None`: as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BucketChange {
+    /// How much it may hold.
+    pub quota: Option<Quota>,
+    /// What anybody may read.
+    pub public: Option<Vec<String>>,
+    /// Its labels, all of them.
+    pub tags: Option<Tags>,
+}
+
+/// Settings beyond what may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum SettingsError {
+    /// Too many labels.
+    #[error("{given} tags are too many; at most {max} are kept")]
+    TagCount {
+        /// How many.
+        given: u32,
+        /// How many there may be.
+        max: u32,
+    },
+    /// The name of a label is empty or too long.
+    #[error("the name of a tag has 1 to {TAG_NAME_MAX_CHARS} characters")]
+    TagName,
+    /// The value of a label is too long.
+    #[error("the value of a tag has at most {TAG_VALUE_MAX_CHARS} characters")]
+    TagValue,
+    /// Too many public prefixes.
+    #[error("{given} public prefixes are too many; at most {PUBLIC_PREFIXES_MAX} are kept")]
+    PublicCount {
+        /// How many.
+        given: u32,
+    },
+    /// A public prefix that no key can have.
+    #[error("a public prefix has at most {KEY_MAX_BYTES} bytes")]
+    PublicLength,
+}
+
+impl BucketChange {
+    /// The first broken limit, if any.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if let Some(public) = &self.public {
+            if public.len() > PUBLIC_PREFIXES_MAX {
+                return Err(SettingsError::PublicCount { given: count(public.len()) });
+            }
+            if public.iter().any(|prefix| prefix.len() > KEY_MAX_BYTES) {
+                return Err(SettingsError::PublicLength);
+            }
+        }
+        self.tags.as_ref().map_or(Ok(()), |tags| check_tags(tags, BUCKET_TAGS_MAX))
+    }
+}
+
+/// The first limit that the labels of a file break, if any.
+pub fn check_file_tags(tags: &Tags) -> Result<(), SettingsError> {
+    check_tags(tags, FILE_TAGS_MAX)
+}
+
+fn check_tags(tags: &Tags, max: u32) -> Result<(), SettingsError> {
+    let given = count(tags.len());
+    if given > max {
+        return Err(SettingsError::TagCount { given, max });
+    }
+    for (name, value) in tags {
+        if !(1..=TAG_NAME_MAX_CHARS).contains(&name.chars().count()) {
+            return Err(SettingsError::TagName);
+        }
+        if value.chars().count() > TAG_VALUE_MAX_CHARS {
+            return Err(SettingsError::TagValue);
+        }
+    }
+    Ok(())
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Whether `key` lies below `prefix`, by component: `a/b` covers `a/b` and `a/b/…`, not `a/bc`.
+pub fn covers(prefix: &str, key: &str) -> bool {
+    prefix.is_empty()
+        || key
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_cover_by_component() {
+        for (prefix, key) in [("", "a"), ("a", "a"), ("a", "a/b"), ("a/", "a/"), ("a/", "a/b"), ("a/b", "a/b/c")] {
+            assert!(covers(prefix, key), "{prefix} {key}");
+        }
+        for (prefix, key) in [("a", "ab"), ("a/", "a"), ("a/b", "a/bc"), ("A", "a"), ("b", "a/b")] {
+            assert!(!covers(prefix, key), "{prefix} {key}");
+        }
+    }
+
+    #[test]
+    fn settings_are_bounded() {
+        let tags = |count: u32, name: usize, value: usize| -> Tags {
+            (0..count).map(|n| (format!("{n:0name$}"), "é".repeat(value))).collect()
+        };
+        assert_eq!(check_file_tags(&tags(FILE_TAGS_MAX, TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS)), Ok(()));
+        let given = FILE_TAGS_MAX + 1;
+        assert_eq!(check_file_tags(&tags(given, 3, 0)), Err(SettingsError::TagCount { given, max: FILE_TAGS_MAX }));
+        assert_eq!(check_file_tags(&tags(1, TAG_NAME_MAX_CHARS + 1, 0)), Err(SettingsError::TagName));
+        assert_eq!(check_file_tags(&tags(1, 1, TAG_VALUE_MAX_CHARS + 1)), Err(SettingsError::TagValue));
+        assert_eq!(check_file_tags(&Tags::from([(String::new(), String::new())])), Err(SettingsError::TagName));
+        let bucket = |tags| BucketChange { tags: Some(tags), ..BucketChange::default() }.check();
+        assert_eq!(bucket(tags(BUCKET_TAGS_MAX, 3, 1)), Ok(()));
+        assert!(bucket(tags(BUCKET_TAGS_MAX + 1, 3, 1)).is_err());
+        let public = |count: usize, length: usize| {
+            BucketChange { public: Some(vec!["x".repeat(length); count]), ..BucketChange::default() }.check()
+        };
+        assert_eq!(public(PUBLIC_PREFIXES_MAX, KEY_MAX_BYTES), Ok(()));
+        assert!(public(PUBLIC_PREFIXES_MAX + 1, 1).is_err() && public(1, KEY_MAX_BYTES + 1).is_err());
+    }
+}
