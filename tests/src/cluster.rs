@@ -36,12 +36,14 @@ pub struct Plan {
     pub disks: u32,
     /// The seeded bug that its servers have, by name.
     pub bug: Option<&'static str>,
+    /// Settings of every process, as their configuration file has them.
+    pub config: &'static str,
 }
 
 impl Plan {
     /// Processes with one disk each.
     pub fn new(shape: Shape) -> Plan {
-        Plan { shape, replicas: None, zones: None, disks: 1, bug: None }
+        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, config: "" }
     }
 
     /// The names of the processes that hold chunks.
@@ -133,6 +135,9 @@ impl Cluster {
             option("--zones", zones);
         }
         option("--disks", cluster.plan.disks);
+        if !cluster.plan.config.is_empty() {
+            std::fs::write(cluster.folder.join("config.toml"), cluster.plan.config)?;
+        }
         cluster.bring_up(&options)?;
         Ok(cluster)
     }

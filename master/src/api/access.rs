@@ -107,9 +107,15 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         | MasterRequest::DeleteKey { .. }
         | MasterRequest::Keys
         | MasterRequest::CreateJoinToken
+        | MasterRequest::Drain { .. }
+        | MasterRequest::RemoveNode { .. }
+        | MasterRequest::Audit { .. }
         | MasterRequest::Status => Need::ClusterAdmin,
         MasterRequest::Join { .. } => Need::Joiner,
-        MasterRequest::Heartbeat(_) => Need::Node(None),
+        MasterRequest::Heartbeat(_)
+        | MasterRequest::Compare(_)
+        | MasterRequest::References { .. }
+        | MasterRequest::Placement { .. } => Need::Node(None),
     }
 }
 
@@ -147,11 +153,14 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::Boot { node, .. } | Command::Serve { node, .. } | Command::RetireVolume { node, .. } => {
             Need::Node(Some(*node))
         }
-        Command::SetNode { .. } | Command::SetReplicas { .. } => Need::ClusterAdmin,
+        Command::SetNode { .. } | Command::SetReplicas { .. } | Command::SetCollection { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
         | Command::AddNode { .. }
         | Command::RetireEpochs { .. }
+        | Command::DrainNode { .. }
+        | Command::RemoveNode { .. }
+        | Command::ForgetMisplaced { .. }
         | Command::CreateKey(_)
         | Command::DeleteKey { .. }
         | Command::CreateJoinToken { .. }
@@ -297,7 +306,8 @@ mod tests {
         assert!(!node.may(&need(&serve(4))));
         assert!(!node.may(&need(&MasterRequest::Credential { access: "AK".into() })));
         assert!(!node.may(&need(&open("one", "a"))), "a gateway reads files in the name of a user only");
-        let heartbeat = MasterRequest::Heartbeat(Heartbeat { boot: BootCount(1), volumes: Vec::new() });
+        let heartbeat =
+            MasterRequest::Heartbeat(Heartbeat { boot: BootCount(1), volumes: Vec::new(), upkeep: Default::default() });
         assert!(node.may(&need(&heartbeat)));
         assert!(!key(true, Vec::new()).may(&need(&heartbeat)));
     }

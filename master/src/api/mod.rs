@@ -4,10 +4,13 @@
 //! that was acknowledged is known; then who asks ([`identify`]) and whether they may ([`access`]); then the request itself.
 
 mod access;
+mod audit;
 mod files;
 mod frames;
+mod heal;
 mod identify;
 mod keyring;
+mod leave;
 mod nodes;
 mod sessions;
 mod writes;
@@ -87,6 +90,12 @@ impl MasterServer {
             MasterRequest::Heartbeat(heartbeat) => self.heard(caller, heartbeat),
             MasterRequest::Where { path, offset } => self.where_is(&path, offset),
             MasterRequest::Status => self.cluster_status(),
+            MasterRequest::Compare(asked) => self.compare(who, asked).await,
+            MasterRequest::References { slot, after } => self.references(slot, after).await,
+            MasterRequest::Placement { chunks } => self.placement(who, chunks).await,
+            MasterRequest::Drain { node, undo } => self.drain(node, undo).await,
+            MasterRequest::RemoveNode { node, force } => self.remove_node(node, force).await,
+            MasterRequest::Audit { from, deep } => self.audit(from, deep).await.map(MasterReply::Audited),
         }
     }
 
