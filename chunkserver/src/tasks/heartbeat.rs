@@ -44,11 +44,10 @@ impl Heartbeats {
             for volume in self.service.store().volumes() {
                 if let Health::Retired(reason) = volume.health()
                     && !retired.contains(&volume.id())
+                    && retiring.insert(volume.id(), reason).is_none()
                 {
-                    if retiring.insert(volume.id(), reason).is_none() {
-                        self.progress.volume_lost();
-                        self.view.kick();
-                    }
+                    self.progress.volume_lost();
+                    self.view.kick();
                 }
             }
             // First, since receipts of these volumes count until the masters know.

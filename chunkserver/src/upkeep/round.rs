@@ -71,10 +71,9 @@ impl Context {
         self.progress.change(|upkeep| {
             upkeep.round_ms = round_ms;
             upkeep.lost = round.lost.clone();
-            if round.missing.chunks == 0 {
-                upkeep.complete = round.epoch;
-            }
-            upkeep.emptied = if round.foreign.chunks == 0 { round.epoch } else { Epoch(0) };
+            let at_epoch_if = |so: bool| if so { round.epoch } else { Epoch(0) };
+            upkeep.complete = at_epoch_if(round.missing.chunks == 0);
+            upkeep.emptied = at_epoch_if(round.foreign.chunks == 0);
         });
         self.collect(std::mem::take(&mut round.candidates), round.began).await?;
         Ok(round)

@@ -29,8 +29,10 @@ struct References {
     /// Bytes of all questions and answers.
     bytes: AtomicUsize,
     /// Runs before an answer about placement is given.
-    before_placement: Mutex<Option<Box<dyn FnOnce(&mut State) + Send>>>,
+    before_placement: Mutex<Option<Interlude>>,
 }
+
+type Interlude = Box<dyn FnOnce(&mut State) + Send>;
 
 struct State {
     membership: Membership,

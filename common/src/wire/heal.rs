@@ -100,9 +100,9 @@ impl Amount {
 /// How far a node is with its upkeep. Part of its heartbeat; of its last whole round where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Upkeep {
-    /// The newest ring at which a round found every chunk that the node owns on it, or that no node has it.
+    /// The ring, if at its end the node held every chunk that it owns and that any node has; else zero.
     pub complete: Epoch,
-    /// The newest ring at which a round found that the node holds nothing which belongs to others.
+    /// The ring, if at its end the node held nothing that belongs to others; else zero.
     pub emptied: Epoch,
     /// When the last whole round ended, in milliseconds since 1970; 0: none has.
     pub round_ms: u64,
