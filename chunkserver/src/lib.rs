@@ -13,7 +13,9 @@ pub mod store;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 mod windows;
 
 pub use service::Service;
 pub use start::{Chunkserver, Config, DiskConfig, Fault, Identity, Seams, StartError};
+pub use upkeep::UpkeepSettings;

@@ -2,16 +2,18 @@
 
 use crate::start::{Chunkserver, Config, DiskConfig, Identity, Seams, StartError};
 use crate::store::index::MemoryIndexes;
+use crate::upkeep::UpkeepSettings;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_common::auth::{ClusterKey, Secret, TokenKeys};
 use cairn_common::chunk::VerifiedChunk;
 use cairn_common::ids::{BootCount, ClusterId, Domain, Generation, KeyId, NodeId, Stamp, VolumeId, WindowId};
-use cairn_common::seam::{Clock, OsRandom, Pool};
+use cairn_common::seam::{BodyStream, BoxedIo, CallError, Clock, OsRandom, Pool, Transport};
 use cairn_common::sim::SimDisk;
 use cairn_common::sim::disk::CrashPolicy;
 use cairn_common::wire::chunk::{GetChunk, PutChunk, StatChunk};
 use cairn_common::wire::command::{Command, Done, Refusal};
+use cairn_common::wire::heal::Orders;
 use cairn_common::wire::master::{Caller, Heartbeat, Master, MasterCall, MasterError, MasterReply, MasterRequest};
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
@@ -109,9 +111,11 @@ impl TestMaster {
                     return Err(Refusal::StaleBoot { node: NODE, boot: heartbeat.boot }.into());
                 }
                 state.last = Some(heartbeat);
-                Ok(MasterReply::Heard { revision: 1 })
+                Ok(MasterReply::Heard { revision: 0, orders: Orders::default() })
             }
             MasterRequest::Write { session: None, command } => Ok(MasterReply::Done(state.command(command)?)),
+            // It knows nothing of references.
+            MasterRequest::Placement { .. } => Err(MasterError::Unavailable("not in this test".to_owned())),
             other => panic!("a chunkserver does not ask for {other:?}"),
         }
     }
@@ -152,7 +156,7 @@ impl MasterState {
 #[async_trait]
 impl Master for TestMaster {
     async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
-        assert_eq!(*caller, Caller::Node(NODE));
+        assert!(matches!(caller, Caller::Node(_)), "{caller:?}");
         if let Some(error) = self.state.lock().unwrap().errors.pop_front() {
             return Err(error);
         }
@@ -165,6 +169,23 @@ impl Master for TestMaster {
             self.log.send_modify(|log| log.push(line));
         }
         answer
+    }
+}
+
+/// A network without anyone on it.
+struct NoNetwork;
+
+fn nobody(address: &str) -> CallError {
+    CallError::Unreachable { address: address.to_owned(), reason: "there is no network in this test".to_owned() }
+}
+
+#[async_trait]
+impl Transport for NoNetwork {
+    async fn connect(&self, address: &str) -> Result<BoxedIo, CallError> {
+        Err(nobody(address))
+    }
+    async fn http(&self, address: &str, _: http::Request<Bytes>) -> Result<http::Response<BodyStream>, CallError> {
+        Err(nobody(address))
     }
 }
 
@@ -187,6 +208,7 @@ impl TestNode {
             weight: 1,
             pack_bytes: Some(0),
             index_lag_bytes: None,
+            upkeep: UpkeepSettings::default(),
         };
         let identity = Identity {
             cluster: ClusterId([1; 16]),
@@ -203,6 +225,7 @@ impl TestNode {
         Seams {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(OsRandom),
+            transport: Arc::new(NoNetwork),
             disk: Arc::new(self.disk.clone()),
             indexes: Arc::clone(&self.indexes) as Arc<dyn crate::store::index::Indexes>,
             reading: Pool::new(4),

@@ -2,9 +2,11 @@
 
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
-use cairn_common::ids::{NodeId, TenantId};
+use cairn_common::ids::{NodeId, Slot, TenantId};
 use cairn_common::wire::command::{Command, Grant};
-use cairn_common::wire::master::{Credential, KeyInfo, MasterError, MasterReply, MasterRequest, MastersStatus, Status};
+use cairn_common::wire::master::{
+    Audited, Credential, KeyInfo, MasterError, MasterReply, MasterRequest, MastersStatus, Status,
+};
 use std::time::Duration;
 
 /// An access key to be made.
@@ -122,6 +124,48 @@ impl Client {
     /// Asks for something that is not a numbered command and must not be done twice: not repeated.
     async fn once(&self, request: MasterRequest) -> Result<MasterReply, MasterError> {
         self.inner.call(self.actor.clone(), request).await
+    }
+
+    /// Takes a node out of the ring, if the others have room for what it holds, or back in.
+    pub async fn drain_node(&self, node: NodeId, undo: bool) -> Result<(), Error> {
+        match self.ask(MasterRequest::Drain { node, undo }).await? {
+            MasterReply::Done(_) => Ok(()),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Forgets a node that is drained. `force`: also one that may hold what no other node has.
+    pub async fn remove_node(&self, node: NodeId, force: bool) -> Result<(), Error> {
+        match self.once(MasterRequest::RemoveNode { node, force }).await? {
+            MasterReply::Done(_) => Ok(()),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Changes a node's weight or zone.
+    pub async fn set_node(&self, node: NodeId, weight: Option<u32>, zone: Option<String>) -> Result<(), Error> {
+        self.write(Command::SetNode { node, weight, zone }).await?;
+        Ok(())
+    }
+
+    /// Changes how collection goes: pauses or resumes it, lets it go on where it stopped, or sets how long references of what was
+    /// removed are kept, in milliseconds.
+    pub async fn set_collection(
+        &self,
+        paused: Option<bool>,
+        approve: bool,
+        read_grace_ms: Option<u64>,
+    ) -> Result<(), Error> {
+        self.write(Command::SetCollection { paused, approve, read_grace_ms }).await?;
+        Ok(())
+    }
+
+    /// A stretch of an audit, from slot 0 on; goes on with the slot that the answer names. `deep`: every copy is read back.
+    pub async fn audit(&self, from: Slot, deep: bool) -> Result<Audited, Error> {
+        match self.once(MasterRequest::Audit { from, deep }).await? {
+            MasterReply::Audited(audited) => Ok(audited),
+            _ => Err(wrong_reply().into()),
+        }
     }
 
     /// Sets the copies of buckets that ask for none, and whether that number may rise by itself.

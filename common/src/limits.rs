@@ -168,6 +168,36 @@ pub const OUTGOING_PIECE_BYTES: u32 = 128 << 10;
 pub const REPORTED_CHECKS_MAX: usize = 4;
 /// Chunks in one page of an inventory.
 pub const INVENTORY_PAGE_MAX: usize = 1000;
+/// Slots that a chunkserver compares with the masters at a time.
+pub const COMPARED_SLOTS_MAX: u16 = 64;
+/// Chunks whose placement is asked for at a time.
+pub const PLACEMENT_MAX: usize = 256;
+/// Chunks that a chunkserver fetches from others at the same time.
+pub const FETCHES_MAX: usize = 4;
+/// Bytes that a chunkserver fetches in a second, so that its clients come first.
+pub const FETCH_BYTES_PER_SECOND: u64 = 64 << 20;
+/// Bytes that a chunkserver reads back from its disks in a second.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 8 << 20;
+/// Pause between two rounds of a chunkserver's upkeep when the last one found nothing to do.
+pub const UPKEEP_PAUSE_MS: u64 = 60_000;
+/// Pause when there is more to do.
+pub const UPKEEP_RETRY_MS: u64 = 2_000;
+/// Chunks that one pass of collection removes; the next pass goes on.
+pub const COLLECTED_MAX: usize = 100_000;
+/// Share of a node's bytes, in percent, above which a pass of collection stops and asks (P7).
+pub const COLLECT_FUSE_PERCENT: u64 = 10;
+/// Lost chunks that a node names.
+pub const LOST_NAMED_MAX: usize = 100;
+/// Confirmations that a chunkserver reads back for others at the same time.
+pub const CONFIRMS_MAX: usize = 4;
+/// Findings in one answer of an audit.
+pub const FINDINGS_MAX: usize = 1000;
+/// Misplaced rows that the leader looks at together.
+pub const MISPLACED_PAGE_MAX: usize = 256;
+/// A node that was not heard from for this long is called down.
+pub const DOWN_AFTER_MS: u64 = 10_000;
+/// A node that was not heard from for this long leaves the ring.
+pub const DEAD_AFTER_MS: u64 = 10 * 60_000;
 /// How often a chunkserver tells the masters how it is.
 pub const HEARTBEAT_MS: u64 = 2_000;
 /// Names in one certificate of a node.

@@ -16,6 +16,7 @@ mod peers;
 mod server;
 mod stores;
 mod tasks;
+mod watch;
 
 pub use api::MasterFrames;
 pub use server::{Bootstrap, MasterConfig, MasterSeams, MasterServer, StartError};

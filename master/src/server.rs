@@ -10,6 +10,7 @@ use crate::state::Members;
 use crate::store::{MetaStore as _, MetaView, RocksMemory};
 use crate::stores::Stores;
 use crate::tasks;
+use crate::watch::{self, Heartbeats, Watch};
 use arc_swap::ArcSwapOption;
 use cairn_common::auth::ClusterKey;
 use cairn_common::ids::{ClusterId, Generation, NodeId, SessionId, Stamp, TenantId};
@@ -20,7 +21,7 @@ use cairn_common::net::handshake::{Credential, Identity};
 use cairn_common::seam::{Clock, Disk, Pool, Random, Transport};
 use cairn_common::wire;
 use cairn_common::wire::command::{Command, Done, Envelope, Grant, KeyRecord, Refusal, Rights, SessionSequence};
-use cairn_common::wire::master::{Caller, Heartbeat, MasterError};
+use cairn_common::wire::master::{Caller, MasterError};
 use raft::eraftpb::{ConfChangeV2, Message, MessageType};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ pub struct MasterConfig {
     /// The membership that this node joined, if it was not the first: until it has a state of its own, the other masters are
     /// found by it.
     pub joined: Option<Membership>,
+    /// A chunkserver that is silent for so long leaves the ring.
+    pub dead_after: Duration,
 }
 
 /// What a master takes from the world.
@@ -123,7 +126,9 @@ pub struct MasterServer {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) scans: Pool,
     /// What chunkservers last said, and when on the monotonic clock.
-    pub(crate) heartbeats: Mutex<BTreeMap<NodeId, (Duration, Heartbeat)>>,
+    pub(crate) heartbeats: Heartbeats,
+    /// What this master makes of them while it leads.
+    pub(crate) watch: Watch,
     /// Owners of sessions, which never change; looked up for every command.
     pub(crate) owners: Mutex<BTreeMap<SessionId, Caller>>,
     members: Arc<ArcSwapOption<Members>>,
@@ -175,7 +180,7 @@ impl Peers {
 impl MasterServer {
     /// Opens log and state and starts this member of the group. Blocks on the disk.
     pub async fn start(config: MasterConfig, seams: MasterSeams) -> Result<Arc<MasterServer>, StartError> {
-        let MasterConfig { folder, node, cluster, generation, cluster_key, joined } = config;
+        let MasterConfig { folder, node, cluster, generation, cluster_key, joined, dead_after } = config;
         let memory = RocksMemory::new(CACHE_BYTES, BUFFER_BYTES);
         let stores = Arc::new(Stores::open(&folder, Arc::clone(&seams.disk), memory)?);
         let log = open_log(&folder, &stores, node, joined.is_some())?;
@@ -208,6 +213,7 @@ impl MasterServer {
             transport: seams.transport,
             scans: Pool::new(SCANS_MAX),
             heartbeats: Mutex::default(),
+            watch: Watch::new(dead_after),
             owners: Mutex::default(),
             members,
             group,
@@ -217,6 +223,7 @@ impl MasterServer {
             stop: Arc::new(Notify::new()),
         });
         tokio::spawn(tasks::run(Arc::downgrade(&server), Arc::clone(&server.stop)));
+        tokio::spawn(watch::run(Arc::downgrade(&server), Arc::clone(&server.stop)));
         Ok(server)
     }
 
@@ -438,6 +445,11 @@ impl MasterServer {
     pub(crate) async fn snapshot_page(&self, id: u64, page: u64) -> PeerReply {
         let snapshots = Arc::clone(&self.snapshots);
         self.scans.run(move || snapshots.page(id, page)).await
+    }
+
+    /// Where a question goes that only the leader can answer.
+    pub(crate) fn not_leading(&self) -> MasterError {
+        self.group_error(&GroupError::NotLeader(self.group.status().leader))
     }
 
     fn group_error(&self, error: &GroupError) -> MasterError {

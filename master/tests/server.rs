@@ -31,6 +31,7 @@ fn config(folder: &Path, node: u32, joined: Option<Membership>) -> MasterConfig 
         generation: Generation(1),
         cluster_key: ClusterKey::new(Secret::new([7; 32])),
         joined,
+        dead_after: Duration::from_secs(600),
     }
 }
 

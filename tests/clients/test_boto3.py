@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
 
@@ -216,12 +217,13 @@ def test_a_quota_is_held_and_public_files_are_read_by_anybody(cluster, bucket):
     assert refused.value.response["Error"]["Code"] == "QuotaExceeded"
     assert s3.get_object_tagging(Bucket=bucket, Key="web/page")["TagSet"] == [{"Key": "team", "Value": "blue"}]
     s3.delete_object(Bucket=bucket, Key="more")
+    trust = ssl.create_default_context(cafile=cluster.ca) if cluster.ca else None
     for door in [f"{cluster.s3}/{bucket}", f"{cluster.api}/v1/objects/{bucket}"]:
-        with urllib.request.urlopen(f"{door}/web/page") as page:
+        with urllib.request.urlopen(f"{door}/web/page", context=trust) as page:
             assert page.read() == b"x" * 60_000
         for hidden in ["more", "webs", ""]:
             with pytest.raises(urllib.error.HTTPError) as denied:
-                urllib.request.urlopen(f"{door}/{hidden}")
+                urllib.request.urlopen(f"{door}/{hidden}", context=trust)
             assert denied.value.code in (401, 403)
 
 

@@ -38,12 +38,14 @@ pub struct Plan {
     pub bug: Option<&'static str>,
     /// Whether its ports speak TLS, by an authority of the cluster's own.
     pub tls: bool,
+    /// Settings of every process, as their configuration file has them.
+    pub config: &'static str,
 }
 
 impl Plan {
     /// Processes with one disk each.
     pub fn new(shape: Shape) -> Plan {
-        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, tls: false }
+        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, tls: false, config: "" }
     }
 
     /// The names of the processes that hold chunks.
@@ -137,6 +139,9 @@ impl Cluster {
         option("--disks", cluster.plan.disks);
         if cluster.plan.tls {
             options.push("--tls".to_owned());
+        }
+        if !cluster.plan.config.is_empty() {
+            std::fs::write(cluster.folder.join("config.toml"), cluster.plan.config)?;
         }
         cluster.bring_up(&options)?;
         Ok(cluster)

@@ -29,7 +29,9 @@ fn status(error: &ChunkError) -> StatusCode {
         ChunkError::HashMismatch | ChunkError::BadRequest(_) => StatusCode::BAD_REQUEST,
         ChunkError::BadRange => StatusCode::RANGE_NOT_SATISFIABLE,
         ChunkError::Full | ChunkError::LimitReached => StatusCode::INSUFFICIENT_STORAGE,
-        ChunkError::Volume(_) | ChunkError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ChunkError::Volume(_) | ChunkError::Unavailable(_) | ChunkError::OtherEpoch(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ChunkError::Damaged | ChunkError::Unknown(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

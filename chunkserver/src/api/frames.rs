@@ -33,6 +33,7 @@ impl ChunkFrames {
                 self.service.report_bad(request).await?;
                 ChunkReply::Noted
             }
+            ChunkRequest::Confirm(request) => ChunkReply::Confirmed(self.service.confirm(request).await?),
             ChunkRequest::Digests(first, count) => ChunkReply::Digests(self.service.digests(first, count).await?),
             ChunkRequest::Inventory(slot, after) => ChunkReply::Inventory(self.service.inventory(slot, after).await?),
             ChunkRequest::Whoami => {

@@ -5,18 +5,21 @@
 
 use crate::store::volume::{ChunkReader, ReadError};
 use crate::store::{PutError, Store};
+use crate::upkeep::ClusterView;
 use crate::windows::Windows;
 use async_trait::async_trait;
 use cairn_common::auth::{Receipt, TokenKeys};
 use cairn_common::chunk::{ChunkAddress, GroupRange, VerifiedChunk};
 use cairn_common::ids::{BootCount, NodeId, Slot, Stamp, WindowId};
+use cairn_common::limits::CONFIRMS_MAX;
 use cairn_common::ring::SLOTS;
-use cairn_common::seam::Clock;
+use cairn_common::seam::{Clock, seeded_bug};
 use cairn_common::wire::chunk::{
-    ChunkError, ChunkService, ChunkSlice, ChunkStat, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
+    ChunkError, ChunkService, ChunkSlice, ChunkStat, ConfirmChunk, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
 
 /// A chunkserver in this process.
 pub struct Service {
@@ -26,6 +29,9 @@ pub struct Service {
     boot: BootCount,
     clock: Arc<dyn Clock>,
     windows: Windows,
+    view: Arc<ClusterView>,
+    /// Copies that are read back for others at the same time.
+    confirms: Semaphore,
     /// Another process runs under this node's name: this one must not attest anything any more.
     fenced: AtomicBool,
 }
@@ -33,7 +39,14 @@ pub struct Service {
 impl Service {
     /// The service of run `boot` of `node`.
     pub fn new(store: Arc<Store>, keys: TokenKeys, node: NodeId, boot: BootCount, clock: Arc<dyn Clock>) -> Service {
-        Service { store, keys, node, boot, clock, windows: Windows::default(), fenced: AtomicBool::new(false) }
+        let (windows, confirms) = (Windows::default(), Semaphore::new(CONFIRMS_MAX));
+        let view = Arc::new(ClusterView::new(node));
+        Service { store, keys, node, boot, clock, windows, view, confirms, fenced: AtomicBool::new(false) }
+    }
+
+    /// The cluster as this node knows it.
+    pub(crate) fn view(&self) -> &Arc<ClusterView> {
+        &self.view
     }
 
     /// The volumes behind it.
@@ -145,6 +158,24 @@ impl ChunkService for Service {
         self.keys.check_read(&request.token, &request.address, self.clock.wall_ms())?;
         self.store.verify_reported(request.address).await;
         Ok(())
+    }
+
+    /// The ring is looked at before the disk and after it: the answer is given at the ring that was asked about, or not at all.
+    async fn confirm(&self, request: ConfirmChunk) -> Result<u32, ChunkError> {
+        let ConfirmChunk { address, token, epoch } = request;
+        self.keys.check_confirm(&token, &address, self.clock.wall_ms())?;
+        let at_epoch = || {
+            let own = self.view.epoch();
+            if own == epoch || seeded_bug("confirm-at-any-epoch") { Ok(()) } else { Err(ChunkError::OtherEpoch(own)) }
+        };
+        at_epoch()?;
+        if self.fenced.load(Ordering::Acquire) {
+            return Err(ChunkError::Unavailable("another run of this node has begun".to_owned()));
+        }
+        let _permit = self.confirms.acquire().await.expect("never closed");
+        let length = self.store.confirm(address).await.map_err(put_error)?.ok_or(ChunkError::Absent)?;
+        at_epoch()?;
+        Ok(length)
     }
 
     async fn digests(&self, first: Slot, count: u32) -> Result<Vec<SlotDigest>, ChunkError> {

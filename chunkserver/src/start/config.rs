@@ -1,9 +1,10 @@
 //! What a chunkserver is told and given.
 
 use crate::store::index::Indexes;
+use crate::upkeep::UpkeepSettings;
 use cairn_common::auth::NodeKey;
 use cairn_common::ids::{ClusterId, Generation, KeyId, NodeId};
-use cairn_common::seam::{Clock, Disk, Pool, Random};
+use cairn_common::seam::{Clock, Disk, Pool, Random, Transport};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub pack_bytes: Option<u32>,
     /// Bytes of packs that a start may have to read again; `None`: the default.
     pub index_lag_bytes: Option<u64>,
+    /// How upkeep goes.
+    pub upkeep: UpkeepSettings,
 }
 
 /// One disk.
@@ -55,6 +58,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// The network, on which other chunkservers are reached.
+    pub transport: Arc<dyn Transport>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
     /// Opens the indexes of volumes.

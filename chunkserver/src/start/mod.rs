@@ -16,6 +16,7 @@ use crate::service::Service;
 use crate::store::Store;
 use crate::store::volume::{FolderError, Volume};
 use crate::tasks::{Heartbeats, Signals};
+use crate::upkeep::{Context, Peers, Progress, RemoteChunkservers};
 use cairn_common::auth::TokenKeys;
 use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, VolumeId};
 use cairn_common::net::FrameHandler;
@@ -120,10 +121,23 @@ impl Chunkserver {
         let volumes: Vec<Arc<Volume>> = volumes.into_iter().map(Arc::new).collect();
         let store = Arc::new(Store::new(volumes, seams.reading.clone()));
         let clock = Arc::clone(&seams.clock);
-        let service = Arc::new(Service::new(store, keys, identity.node, boot, Arc::clone(&clock)));
+        let service = Arc::new(Service::new(Arc::clone(&store), keys, identity.node, boot, Arc::clone(&clock)));
+        let view = Arc::clone(service.view());
         for fault in &faults {
             tracing::error!(disk = %fault.path.display(), reason = %fault.reason, "a disk is out of service");
         }
+        let progress = Arc::new(Progress::default());
+        let ways = RemoteChunkservers::new(identity.cluster, seams.transport, Arc::clone(&clock), seams.random);
+        let peers = Peers::new(identity.node, Arc::clone(&master), Box::new(ways));
+        let upkeep = Context::new(
+            store,
+            Arc::clone(&view),
+            peers,
+            Arc::clone(&progress),
+            Arc::clone(&clock),
+            seams.computing.clone(),
+            config.upkeep,
+        );
         let heartbeats = Heartbeats {
             node: identity.node,
             boot,
@@ -132,9 +146,12 @@ impl Chunkserver {
             clock: Arc::clone(&clock),
             signals: signals.clone(),
             faults: faults.clone(),
+            view,
+            progress,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(heartbeats.run());
+        tasks.spawn(upkeep.run(signals.clone()));
         let computing = seams.computing;
         Ok(Chunkserver { identity, boot, service, clock, computing, faults, signals, tasks })
     }

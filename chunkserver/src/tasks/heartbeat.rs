@@ -5,12 +5,15 @@ use crate::service::Service;
 use crate::start::Fault;
 use crate::start::boot::call;
 use crate::store::volume::Health;
+use crate::upkeep::{ClusterView, Progress};
 use cairn_common::error::ErrorKind;
 use cairn_common::ids::{BootCount, NodeId, VolumeId};
 use cairn_common::limits::HEARTBEAT_MS;
 use cairn_common::seam::Clock;
 use cairn_common::wire::command::{Command, Refusal};
-use cairn_common::wire::master::{Caller, Heartbeat, Master, MasterCall, MasterError, MasterRequest, VolumeReport};
+use cairn_common::wire::master::{
+    Caller, Heartbeat, Master, MasterCall, MasterError, MasterReply, MasterRequest, VolumeReport,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,8 @@ pub(crate) struct Heartbeats {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) signals: Signals,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) view: Arc<ClusterView>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Heartbeats {
@@ -39,8 +44,10 @@ impl Heartbeats {
             for volume in self.service.store().volumes() {
                 if let Health::Retired(reason) = volume.health()
                     && !retired.contains(&volume.id())
+                    && retiring.insert(volume.id(), reason).is_none()
                 {
-                    retiring.insert(volume.id(), reason);
+                    self.progress.volume_lost();
+                    self.view.kick();
                 }
             }
             // First, since receipts of these volumes count until the masters know.
@@ -79,6 +86,23 @@ impl Heartbeats {
         }
     }
 
+    async fn ask(&self, request: MasterRequest) -> Result<MasterReply, MasterError> {
+        self.master.call(&Caller::Node(self.node), MasterCall { actor: None, request }).await
+    }
+
+    /// Fetches the newest membership.
+    async fn learn(&self) {
+        match self.ask(MasterRequest::Membership { revision: self.view.revision() }).await {
+            Ok(MasterReply::Membership(Some(membership))) => {
+                if let Err(error) = self.view.set_membership(*membership) {
+                    tracing::error!(%error, "the ring cannot be used");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the membership was not fetched"),
+        }
+    }
+
     /// Returns whether this run is over.
     async fn beat(&self) -> bool {
         let store = self.service.store();
@@ -90,8 +114,15 @@ impl Heartbeats {
         }
         let mut volumes = store.reports();
         volumes.extend(self.faults.iter().filter_map(report_of));
-        let request = MasterRequest::Heartbeat(Heartbeat { boot: self.boot, volumes });
-        match self.master.call(&Caller::Node(self.node), MasterCall { actor: None, request }).await {
+        let request = MasterRequest::Heartbeat(Heartbeat { boot: self.boot, volumes, upkeep: self.progress.now() });
+        match self.ask(request).await {
+            Ok(MasterReply::Heard { revision, orders }) => {
+                self.view.set_orders(orders);
+                if revision > self.view.revision() {
+                    self.learn().await;
+                }
+                false
+            }
             Ok(_) => false,
             Err(MasterError::Refused(Refusal::StaleBoot { .. })) => {
                 tracing::error!(node = %self.node, boot = %self.boot, "another process runs as this node; this one must end");

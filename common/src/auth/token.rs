@@ -115,17 +115,38 @@ impl TokenKeys {
 
     /// Masters: a read token for one chunk on this node.
     pub fn read_token(&self, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
-        let mac = self.read.mac(&self.read_input(address, expires_ms));
+        let mac = self.read.mac(&self.chunk_input("read", address, expires_ms));
         ReadToken { key: self.key, expires_ms, mac }
     }
 
     /// Chunkserver: whether `token` allows reading the chunk here, now.
     pub fn check_read(&self, token: &ReadToken, address: &ChunkAddress, now_ms: u64) -> Result<(), TokenError> {
-        let mac = self.read.mac(&self.read_input(address, token.expires_ms));
+        self.check_chunk("read", token, address, now_ms)
+    }
+
+    fn check_chunk(
+        &self,
+        purpose: &'static str,
+        token: &ReadToken,
+        address: &ChunkAddress,
+        now_ms: u64,
+    ) -> Result<(), TokenError> {
+        let mac = self.read.mac(&self.chunk_input(purpose, address, token.expires_ms));
         if token.key != self.key || token.mac != mac {
             return Err(TokenError::Invalid);
         }
         if now_ms > token.expires_ms { Err(TokenError::Expired) } else { Ok(()) }
+    }
+
+    /// Masters: the right to have this node confirm that it holds a chunk. No right to read it.
+    pub fn confirm_token(&self, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
+        let mac = self.read.mac(&self.chunk_input("confirm", address, expires_ms));
+        ReadToken { key: self.key, expires_ms, mac }
+    }
+
+    /// Chunkserver: whether `token` allows asking whether the chunk is held here, now.
+    pub fn check_confirm(&self, token: &ReadToken, address: &ChunkAddress, now_ms: u64) -> Result<(), TokenError> {
+        self.check_chunk("confirm", token, address, now_ms)
     }
 
     /// Chunkserver: a receipt for a chunk that is durable on `volume`.
@@ -161,8 +182,8 @@ impl TokenKeys {
             .number(token.expires_ms)
     }
 
-    fn read_input(&self, address: &ChunkAddress, expires_ms: u64) -> MacInput {
-        MacInput::new("read")
+    fn chunk_input(&self, purpose: &'static str, address: &ChunkAddress, expires_ms: u64) -> MacInput {
+        MacInput::new(purpose)
             .number(u64::from(self.node.0))
             .number(u64::from(self.key.0))
             .field(&address.to_bytes())
@@ -246,6 +267,17 @@ mod tests {
         // A write token's proof is none for reading, even with all numbers equal.
         let write = keys(1).write_token(Domain(1), WindowId(1), 1, 1000);
         assert!(keys(1).check_read(&ReadToken { mac: write.mac, ..token }, &one, 0).is_err());
+    }
+
+    #[test]
+    fn the_right_to_have_a_copy_confirmed_is_none_to_read_it() {
+        let one = ChunkAddress::of(Domain(1), b"one");
+        let (confirm, read) = (keys(1).confirm_token(&one, 1000), keys(1).read_token(&one, 1000));
+        assert_eq!(keys(1).check_confirm(&confirm, &one, 1000), Ok(()));
+        assert_eq!(keys(1).check_confirm(&confirm, &one, 1001), Err(TokenError::Expired));
+        assert_eq!(keys(1).check_read(&confirm, &one, 0), Err(TokenError::Invalid));
+        assert_eq!(keys(1).check_confirm(&read, &one, 0), Err(TokenError::Invalid));
+        assert_eq!(keys(2).check_confirm(&confirm, &one, 0), Err(TokenError::Invalid));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::ids::{BootCount, ClusterId, NodeId, Slot};
 use crate::limits::{CHUNK_MAX_BYTES, CHUNK_STALL_MS, GROUP_BYTES};
 use crate::seam::{BodyStream, CallError, Clock, Random, Transport};
 use crate::wire::chunk::{
-    ChunkError, ChunkReply, ChunkRequest, ChunkService, ChunkSlice, ChunkStat, GetChunk, Held, PutChunk, SlotDigest,
-    StatChunk, header,
+    ChunkError, ChunkReply, ChunkRequest, ChunkService, ChunkSlice, ChunkStat, ConfirmChunk, GetChunk, Held, PutChunk,
+    SlotDigest, StatChunk, header,
 };
 use crate::wire::frame::Service;
 use crate::wire::{decode, encode};
@@ -47,6 +47,11 @@ impl RemoteChunkserver {
         let (transport_, clock_) = (Arc::clone(&transport), Arc::clone(&clock));
         let frames = FrameClient::new(address, transport_, clock_, random, credential, cluster);
         RemoteChunkserver { frames, transport, clock }
+    }
+
+    /// Its base URL.
+    pub fn address(&self) -> &str {
+        self.frames.address()
     }
 
     async fn frame(&self, request: ChunkRequest) -> Result<ChunkReply, ChunkError> {
@@ -173,6 +178,13 @@ impl ChunkService for RemoteChunkserver {
     async fn report_bad(&self, request: StatChunk) -> Result<(), ChunkError> {
         match self.frame(ChunkRequest::ReportBad(request)).await? {
             ChunkReply::Noted => Ok(()),
+            _ => wrong_reply(),
+        }
+    }
+
+    async fn confirm(&self, request: ConfirmChunk) -> Result<u32, ChunkError> {
+        match self.frame(ChunkRequest::Confirm(request)).await? {
+            ChunkReply::Confirmed(length) => Ok(length),
             _ => wrong_reply(),
         }
     }

@@ -11,6 +11,10 @@ pub const SEEDED_BUGS: &[&str] = &[
     "index-tail-unverified",
     "receipt-without-rehash",
     "fsync-error-retried",
+    "drop-without-confirmation",
+    "confirm-at-any-epoch",
+    "collect-without-horizon",
+    "no-collect-fuse",
     // Masters.
     "skip-log-sync",
     "skip-vote-sync",

@@ -32,6 +32,10 @@ pub trait ChunkService: Send + Sync {
     /// Tells that a reader got bad bytes for the chunk. Only makes the node look itself.
     async fn report_bad(&self, request: StatChunk) -> Result<(), ChunkError>;
 
+    /// Reads the node's copy from disk and hashes it, and answers its length if it is good, lies on a volume in service, and the
+    /// node is at ring `epoch`: who holds a chunk that this node owns asks this before it drops its own copy.
+    async fn confirm(&self, request: ConfirmChunk) -> Result<u32, ChunkError>;
+
     /// Digests of what the node holds, by slot. For nodes of the cluster only: the caller has checked that.
     async fn digests(&self, first: Slot, count: u32) -> Result<Vec<SlotDigest>, ChunkError>;
 
@@ -73,6 +77,17 @@ pub struct StatChunk {
     pub address: ChunkAddress,
     /// The right to read it here: without it, nothing is said about what exists (P5).
     pub token: ReadToken,
+}
+
+/// Question to an owner of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmChunk {
+    /// Which chunk.
+    pub address: ChunkAddress,
+    /// The right to have it confirmed here; no right to read it.
+    pub token: ReadToken,
+    /// The ring that the answer must be given at.
+    pub epoch: Epoch,
 }
 
 /// Whole groups of a chunk, and what proves them.
@@ -117,6 +132,15 @@ pub struct SlotDigest {
     pub chunks: u32,
     /// XOR over the chunks of the first 16 bytes of BLAKE3(address).
     pub digest: [u8; 16],
+}
+
+impl SlotDigest {
+    /// Counts a chunk in.
+    pub fn add(&mut self, address: &ChunkAddress) {
+        self.chunks += 1;
+        let hash = blake3::hash(&address.to_bytes());
+        self.digest.iter_mut().zip(hash.as_bytes()).for_each(|(sum, byte)| *sum ^= byte);
+    }
 }
 
 /// A chunk in an inventory.
@@ -171,6 +195,9 @@ pub enum ChunkError {
     /// No answer came; the chunk may or may not have been stored.
     #[error("no answer came: {0}")]
     Unknown(String),
+    /// The node is at another ring than the question.
+    #[error("the node is at ring {0}")]
+    OtherEpoch(Epoch),
 }
 
 impl ChunkError {
@@ -182,7 +209,7 @@ impl ChunkError {
             ChunkError::Damaged => ErrorKind::Corrupt,
             ChunkError::HashMismatch | ChunkError::BadRange | ChunkError::BadRequest(_) => ErrorKind::Invalid,
             ChunkError::Full | ChunkError::LimitReached => ErrorKind::NoSpace,
-            ChunkError::Volume(_) | ChunkError::Unavailable(_) => ErrorKind::Unavailable,
+            ChunkError::Volume(_) | ChunkError::Unavailable(_) | ChunkError::OtherEpoch(_) => ErrorKind::Unavailable,
             ChunkError::Unknown(_) => ErrorKind::Unknown,
         }
     }
@@ -203,6 +230,8 @@ pub enum ChunkRequest {
     Inventory(Slot, Option<ChunkAddress>),
     /// [`ChunkService::whoami`].
     Whoami,
+    /// [`ChunkService::confirm`].
+    Confirm(ConfirmChunk),
 }
 
 /// Their answers.
@@ -220,6 +249,8 @@ pub enum ChunkReply {
     Inventory(Vec<Held>),
     /// To `Whoami`.
     Node(NodeId, BootCount),
+    /// To `Confirm`: the chunk's length, in bytes.
+    Confirmed(u32),
 }
 
 /// Names of the HTTP headers of chunk bodies.

@@ -276,6 +276,35 @@ pub enum Command {
         /// All of its labels from here on.
         tags: Tags,
     },
+    /// Takes a node out of the ring, or back in; the node goes on serving what it has. Answer: [`Done::Epoch`].
+    DrainNode {
+        /// Which.
+        node: NodeId,
+        /// Back in.
+        undo: bool,
+    },
+    /// Forgets a node for ever. It must not be in the ring. Answer: [`Done::Nothing`].
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Leader: these chunks were found with all of their owners at `epoch`: the rows that say they lie elsewhere go. Answer:
+    /// [`Done::Nothing`].
+    ForgetMisplaced {
+        /// The ring whose owners have them; at any other, nothing is done.
+        epoch: Epoch,
+        /// Which, at most 1,000.
+        chunks: Vec<ChunkAddress>,
+    },
+    /// Changes how collection goes. Answer: [`Done::Nothing`].
+    SetCollection {
+        /// Nothing is removed for want of a reference while this is so. `None`: as it was.
+        paused: Option<bool>,
+        /// Go on now, whatever it frees.
+        approve: bool,
+        /// How long references of what left its place are kept, in milliseconds. `None`: as it was.
+        read_grace_ms: Option<u64>,
+    },
 }
 
 /// A new version of a file.
@@ -665,6 +694,17 @@ pub enum Refusal {
     /// Earlier epochs are unfinished; the change must wait.
     #[error("{} earlier rings are unfinished; wait until data has moved", crate::limits::EPOCHS_KEPT_MAX)]
     TooManyEpochs,
+    /// Without this node there would be fewer nodes, or fewer zones, than copies need.
+    #[error("without that node {left} nodes would be left in the ring, and {needed} copies are wanted")]
+    TooFewNodes {
+        /// Nodes that would be left.
+        left: usize,
+        /// Copies that are wanted.
+        needed: u8,
+    },
+    /// The node is still in the ring.
+    #[error("node {0} is in the ring; drain it first")]
+    NodeInRing(NodeId),
     /// The token is unknown, used, or over.
     #[error("the join token is unknown, used or expired")]
     BadJoinToken,

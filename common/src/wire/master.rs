@@ -1,12 +1,14 @@
 //! Calls to a master.
 
 use super::command::{Command, Done, Grant, Refusal, Rights, SessionSequence};
+use super::heal::{Compare, Compared, Orders, Placement, ReferencePage, Upkeep};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
 use crate::bucket::{BucketSettings, covers};
+use crate::chunk::ChunkAddress;
 use crate::error::ErrorKind;
 use crate::file::{Checksum, Condition, ETags, FileInfo};
 use crate::ids::{
-    BootCount, BucketId, ClusterId, Generation, ManifestId, NodeId, Stamp, TenantId, UploadId, VolumeId, WindowId,
+    BootCount, BucketId, ClusterId, Generation, ManifestId, NodeId, Slot, Stamp, TenantId, UploadId, VolumeId, WindowId,
 };
 use crate::manifest::{Entry, ManifestHead};
 use crate::membership::{Membership, Roles};
@@ -213,6 +215,41 @@ pub enum MasterRequest {
         /// Who is to lead.
         to: NodeId,
     },
+    /// A chunkserver compares what it holds in a group of slots with what it should hold. Answer: [`MasterReply::Compared`].
+    Compare(Compare),
+    /// References of a slot, for chunkservers. Answer: [`MasterReply::References`].
+    References {
+        /// Of which slot.
+        slot: Slot,
+        /// Behind this chunk.
+        after: Option<ChunkAddress>,
+    },
+    /// Where chunks belong, for the chunkserver that asks. Answer: [`MasterReply::Placement`].
+    Placement {
+        /// Which; at most [`PLACEMENT_MAX`](crate::limits::PLACEMENT_MAX).
+        chunks: Vec<ChunkAddress>,
+    },
+    /// Takes a node out of the ring, or back in. Answer: [`MasterReply::Done`].
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Back in.
+        undo: bool,
+    },
+    /// Forgets a node that holds nothing any more. Answer: [`MasterReply::Done`].
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+        /// Even if it may still hold what nobody else has.
+        force: bool,
+    },
+    /// Checks a stretch of the state against what nodes hold. Answer: [`MasterReply::Audited`].
+    Audit {
+        /// The first slot; with slot 0 the counters of the state are recomputed as well.
+        from: Slot,
+        /// Have every copy read back and hashed.
+        deep: bool,
+    },
 }
 
 /// Which bytes of a file a reader wants.
@@ -316,6 +353,8 @@ pub enum MasterReply {
     Heard {
         /// Which.
         revision: u64,
+        /// What the leader wants the node to know.
+        orders: Orders,
     },
     /// Where the chunks of a file are.
     Where(WherePage),
@@ -330,6 +369,53 @@ pub enum MasterReply {
     },
     /// The masters' group.
     Masters(Box<MastersStatus>),
+    /// How what a node holds differs from what it should.
+    Compared(Compared),
+    /// References of a slot.
+    References(ReferencePage),
+    /// Where chunks belong.
+    Placement(Placement),
+    /// A stretch of an audit.
+    Audited(Audited),
+}
+
+/// What an audit found in a stretch of slots.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Audited {
+    /// The slot to go on with; `None`: all is done.
+    pub next: Option<Slot>,
+    /// What is wrong; at most [`FINDINGS_MAX`](crate::limits::FINDINGS_MAX).
+    pub findings: Vec<Finding>,
+    /// Findings beyond those.
+    pub more_findings: u64,
+    /// Referenced chunks that were looked at.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Copies of them that are where they belong.
+    pub copies: u64,
+    /// Copies that nothing refers to, and their bytes, by how long ago they were touched: less than an hour, a day, longer.
+    pub unreferenced: [(u64, u64); 3],
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    /// A counter or a row of the state is not what recomputing it gives. In words.
+    State(String),
+    /// A node did not answer, so nothing is known about its copies.
+    Silent(NodeId),
+    /// Fewer of its owners have a chunk than should.
+    Short {
+        /// Which chunk.
+        address: ChunkAddress,
+        /// Copies that are wanted.
+        wanted: u8,
+        /// Owners that have it.
+        holders: Vec<NodeId>,
+        /// Owners that do not, or whose copy is bad.
+        without: Vec<NodeId>,
+    },
 }
 
 /// Something that is there, or that the condition says the client has.
@@ -581,6 +667,8 @@ pub struct Heartbeat {
     pub boot: BootCount,
     /// Its disks.
     pub volumes: Vec<VolumeReport>,
+    /// How far it is with its upkeep.
+    pub upkeep: Upkeep,
 }
 
 /// How a volume is.
@@ -659,6 +747,11 @@ pub struct Status {
     pub applied: u64,
     /// Who leads.
     pub leader: Option<NodeId>,
+    /// Lines about what needs attention.
+    pub alarms: Vec<String>,
+    /// Whether collection is paused, when it was last told to go on whatever it frees, and how long references of what left its
+    /// place are kept, in milliseconds.
+    pub collect: (bool, Stamp, u64),
     /// Log entries and log fsyncs since this master started.
     pub entries: u64,
     /// Commands applied since this master started.
@@ -786,6 +879,8 @@ impl Refusal {
             | Refusal::KeyExists(_)
             | Refusal::StaleBoot { .. }
             | Refusal::StaleVolume { .. }
+            | Refusal::TooFewNodes { .. }
+            | Refusal::NodeInRing(_)
             | Refusal::AlreadyInitialised => ErrorKind::Conflict,
             Refusal::TooManyBuckets | Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => ErrorKind::NoSpace,
             Refusal::BadJoinToken => ErrorKind::Denied,

@@ -6,6 +6,7 @@
 pub mod chunk;
 pub mod command;
 pub mod frame;
+pub mod heal;
 pub mod master;
 
 use serde::Serialize;

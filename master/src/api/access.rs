@@ -121,11 +121,18 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         | MasterRequest::DeleteKey { .. }
         | MasterRequest::Keys
         | MasterRequest::CreateJoinToken
+        | MasterRequest::Drain { .. }
+        | MasterRequest::RemoveNode { .. }
+        | MasterRequest::Audit { .. }
         | MasterRequest::Status
         | MasterRequest::Masters
         | MasterRequest::TransferLeader { .. } => Need::ClusterAdmin,
         MasterRequest::Join { .. } => Need::Joiner,
-        MasterRequest::Heartbeat(_) | MasterRequest::Certificate { .. } => Need::Node(None),
+        MasterRequest::Heartbeat(_)
+        | MasterRequest::Certificate { .. }
+        | MasterRequest::Compare(_)
+        | MasterRequest::References { .. }
+        | MasterRequest::Placement { .. } => Need::Node(None),
     }
 }
 
@@ -167,11 +174,15 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::SetNode { .. }
         | Command::SetReplicas { .. }
         | Command::SetMaster { .. }
-        | Command::SetVoters { .. } => Need::ClusterAdmin,
+        | Command::SetVoters { .. }
+        | Command::SetCollection { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
         | Command::AddNode { .. }
         | Command::RetireEpochs { .. }
+        | Command::DrainNode { .. }
+        | Command::RemoveNode { .. }
+        | Command::ForgetMisplaced { .. }
         | Command::CreateKey(_)
         | Command::DeleteKey { .. }
         | Command::CreateJoinToken { .. }
@@ -317,7 +328,8 @@ mod tests {
         assert!(!node.may(&need(&serve(4))));
         assert!(!node.may(&need(&MasterRequest::Credential { access: "AK".into() })));
         assert!(!node.may(&need(&open("one", "a"))), "a gateway reads files in the name of a user only");
-        let heartbeat = MasterRequest::Heartbeat(Heartbeat { boot: BootCount(1), volumes: Vec::new() });
+        let heartbeat =
+            MasterRequest::Heartbeat(Heartbeat { boot: BootCount(1), volumes: Vec::new(), upkeep: Default::default() });
         assert!(node.may(&need(&heartbeat)));
         assert!(!key(true, Vec::new()).may(&need(&heartbeat)));
     }

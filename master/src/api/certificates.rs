@@ -93,6 +93,7 @@ mod tests {
             rings: Vec::new(),
             replicas: 1,
             replicas_rise: false,
+            voters: cairn_common::limits::VOTERS_DEFAULT,
         };
         let refused = |node: u32, name: &str| is_of_another(&membership, NodeId(node), name);
         assert!(

@@ -58,6 +58,10 @@ impl Keyring {
         self.node(node).read_token(address, expires_ms)
     }
 
+    pub(crate) fn confirm_token(&self, node: NodeId, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
+        self.node(node).confirm_token(address, expires_ms)
+    }
+
     pub(crate) fn check_receipt(&self, receipt: &Receipt, address: &ChunkAddress) -> Result<(), TokenError> {
         self.node(receipt.node).check_receipt(receipt, address)
     }

@@ -4,11 +4,14 @@
 //! that was acknowledged is known; then who asks ([`identify`]) and whether they may ([`access`]); then the request itself.
 
 mod access;
+mod audit;
 mod certificates;
 mod files;
 mod frames;
+mod heal;
 mod identify;
 mod keyring;
+mod leave;
 mod masters;
 mod nodes;
 mod sessions;
@@ -95,6 +98,12 @@ impl MasterServer {
             MasterRequest::Certificate { names, public_key } => self.certificate(caller, &names, &public_key),
             MasterRequest::Masters => self.masters(),
             MasterRequest::TransferLeader { to } => self.hand_over(to),
+            MasterRequest::Compare(asked) => self.compare(who, asked).await,
+            MasterRequest::References { slot, after } => self.references(slot, after).await,
+            MasterRequest::Placement { chunks } => self.placement(who, chunks).await,
+            MasterRequest::Drain { node, undo } => self.drain(node, undo).await,
+            MasterRequest::RemoveNode { node, force } => self.remove_node(node, force).await,
+            MasterRequest::Audit { from, deep } => self.audit(from, deep).await.map(MasterReply::Audited),
         }
     }
 

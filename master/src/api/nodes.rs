@@ -36,6 +36,7 @@ impl MasterServer {
 
     pub(super) fn heard(&self, caller: &Caller, heartbeat: Heartbeat) -> Result<MasterReply, MasterError> {
         let Caller::Node(node) = caller else { return Err(MasterError::Denied) };
+        self.check_leading()?;
         let members = self.members()?;
         let known = members.membership.nodes.get(node).ok_or(Refusal::NoSuchNode(*node))?;
         if known.boot != heartbeat.boot {
@@ -43,11 +44,18 @@ impl MasterServer {
         }
         let now = self.clock.monotonic();
         self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).insert(*node, (now, heartbeat));
-        Ok(MasterReply::Heard { revision: members.membership.revision })
+        Ok(MasterReply::Heard { revision: members.membership.revision, orders: self.orders()? })
+    }
+
+    /// What is known from heartbeats is known to the leader.
+    fn check_leading(&self) -> Result<(), MasterError> {
+        if self.status().leading { Ok(()) } else { Err(self.not_leading()) }
     }
 
     pub(super) fn cluster_status(&self) -> Result<MasterReply, MasterError> {
+        self.check_leading()?;
         let (members, counts, group) = (self.members()?, self.look(query::counts)?, self.status());
+        let collection = self.look(query::collection)?;
         let now = self.clock.monotonic();
         let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
         let heard = heartbeats.iter().map(|(node, (when, heartbeat))| {
@@ -65,6 +73,8 @@ impl MasterServer {
             term: group.term,
             applied: group.applied,
             leader: group.leader,
+            alarms: self.watch.alarms(),
+            collect: (collection.paused, collection.approved, collection.read_grace_ms),
             entries: group.entries,
             commands: group.commands,
         })))

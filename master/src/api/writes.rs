@@ -84,17 +84,15 @@ impl MasterServer {
         }
     }
 
-    async fn who_is_at(&self, address: &str) -> Option<(NodeId, BootCount)> {
+    /// A way to a chunkserver.
+    pub(crate) fn chunkserver_at(&self, address: &str, credential: Credential) -> RemoteChunkserver {
         let (transport, clock, random) =
             (Arc::clone(&self.transport), Arc::clone(&self.clock), Arc::clone(&self.random));
-        let node = RemoteChunkserver::new(
-            address.to_owned(),
-            transport,
-            clock,
-            random,
-            Credential::anonymous(),
-            Some(self.cluster),
-        );
+        RemoteChunkserver::new(address.to_owned(), transport, clock, random, credential, Some(self.cluster))
+    }
+
+    async fn who_is_at(&self, address: &str) -> Option<(NodeId, BootCount)> {
+        let node = self.chunkserver_at(address, Credential::anonymous());
         tokio::select! {
             biased;
             answer = node.whoami() => answer.ok(),

@@ -15,11 +15,12 @@ use crate::store::StoreError;
 use crate::store::key::{MisplacedKey, ReferenceKey, ReferenceRow};
 use cairn_common::auth::Receipt;
 use cairn_common::chunk::ChunkAddress;
-use cairn_common::ids::{Domain, ManifestId, NodeId, TenantId};
+use cairn_common::ids::{Domain, Epoch, ManifestId, NodeId, TenantId};
+use cairn_common::limits::INVENTORY_PAGE_MAX;
 use cairn_common::manifest::{Entry, Extent, ManifestError};
 use cairn_common::quorum::write_quorum;
 use cairn_common::seam::seeded_bug;
-use cairn_common::wire::command::{ChunkReceipts, Refusal};
+use cairn_common::wire::command::{ChunkReceipts, Done, Refusal};
 
 /// What a bucket asks of its chunks.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Policy {
     pub(super) domain: Domain,
     /// How many copies are wanted.
     pub(super) replicas: u8,
+    /// How many its bucket asks for; `None`: the cluster's number.
+    asked: Option<u8>,
     /// How many must be durable before anything refers to a chunk.
     quorum: usize,
     /// Over how many zones.
@@ -36,11 +39,11 @@ pub(super) struct Policy {
 
 impl Policy {
     /// What a bucket of `tenant` that asks for `replicas` asks of its chunks now.
-    pub(super) fn of(members: &Members, tenant: TenantId, replicas: Option<u8>) -> Policy {
-        let replicas = members.replicas(replicas);
+    pub(super) fn of(members: &Members, tenant: TenantId, asked: Option<u8>) -> Policy {
+        let replicas = members.replicas(asked);
         let quorum = if seeded_bug("commit-below-quorum") { 1 } else { write_quorum(replicas) };
         let zones = members.ring().map_or(1, |ring| ring.zone_count()).clamp(1, 2).min(quorum);
-        Policy { domain: tenant.domain(), replicas, quorum, zones }
+        Policy { domain: tenant.domain(), replicas, asked, quorum, zones }
     }
 }
 
@@ -97,7 +100,9 @@ pub(super) fn refer(
             note_misplaced(tx, policy, key, &holders.nodes)?;
         }
         let count = row.map_or(0, |row| row.count) + 1;
-        tx.put(&key, &ReferenceRow { count, length: run.length, last: manifest });
+        let asked = row.map_or(0, |row| row.asked).max(policy.asked.unwrap_or(0));
+        let follows = row.is_some_and(|row| row.follows) || policy.asked.is_none();
+        tx.put(&key, &ReferenceRow { count, length: run.length, last: manifest, asked, follows });
     }
     short.refuse()?;
     Ok(copies)
@@ -233,6 +238,28 @@ fn note_misplaced(tx: &mut Tx<'_>, policy: &Policy, key: ReferenceKey, nodes: &[
     Ok(())
 }
 
+/// Chunks that were found with all their owners at `epoch` lie nowhere else that matters.
+pub(super) fn forget_misplaced(tx: &mut Tx<'_>, epoch: Epoch, chunks: &[ChunkAddress]) -> Step<Done> {
+    if chunks.len() > INVENTORY_PAGE_MAX {
+        return Err(Refusal::Invalid(format!("at most {INVENTORY_PAGE_MAX} chunks at a time")).into());
+    }
+    if tx.members().membership.epoch() == epoch {
+        for address in chunks {
+            forget(tx, ReferenceKey::of(*address))?;
+        }
+    }
+    Ok(Done::Nothing)
+}
+
+fn forget(tx: &mut Tx<'_>, key: ReferenceKey) -> Result<(), StoreError> {
+    let misplaced = MisplacedKey(key);
+    if tx.get(&misplaced)?.is_some() {
+        tx.delete(&misplaced);
+        tx.totals(|totals| totals.misplaced = totals.misplaced.saturating_sub(1))?;
+    }
+    Ok(())
+}
+
 /// Takes one reference of a chunk away. The last one makes it collectable.
 pub(super) fn let_go(tx: &mut Tx<'_>, address: ChunkAddress) -> Result<(), StoreError> {
     let key = ReferenceKey::of(address);
@@ -242,10 +269,5 @@ pub(super) fn let_go(tx: &mut Tx<'_>, address: ChunkAddress) -> Result<(), Store
         return Ok(());
     }
     tx.delete(&key);
-    let misplaced = MisplacedKey(key);
-    if tx.get(&misplaced)?.is_some() {
-        tx.delete(&misplaced);
-        tx.totals(|totals| totals.misplaced = totals.misplaced.saturating_sub(1))?;
-    }
-    Ok(())
+    forget(tx, key)
 }

@@ -8,10 +8,10 @@ use super::tx::{Step, Tx};
 use crate::store::EntryWalk;
 use crate::store::StoreError;
 use crate::store::key::{
-    Due, DueKey, EMBEDDED_ENTRIES_MAX, HoldersKey, ManifestKey, ManifestRow, SegmentKey, SegmentRow,
+    CollectionKey, Due, DueKey, EMBEDDED_ENTRIES_MAX, HoldersKey, ManifestKey, ManifestRow, SegmentKey, SegmentRow,
 };
 use cairn_common::ids::{ManifestId, Stamp};
-use cairn_common::limits::{RANGES_MAX, READ_GRACE_MS, SEGMENT_ENTRIES};
+use cairn_common::limits::{RANGES_MAX, SEGMENT_ENTRIES};
 use cairn_common::manifest::{Entry, Extent, PlacementProfile, Root, RootHasher};
 use cairn_common::wire::command::Refusal;
 
@@ -54,7 +54,8 @@ pub(super) fn drop_at(tx: &mut Tx<'_>, id: ManifestId, left: Stamp, due: Stamp) 
 
 /// Takes a holder of a manifest away, now. Whoever reads it may go on for the grace (P4).
 pub(super) fn drop_one(tx: &mut Tx<'_>, id: ManifestId) -> Result<(), StoreError> {
-    drop_at(tx, id, tx.stamp(), tx.stamp().plus_ms(READ_GRACE_MS))
+    let grace_ms = tx.get(&CollectionKey)?.unwrap_or_default().read_grace_ms;
+    drop_at(tx, id, tx.stamp(), tx.stamp().plus_ms(grace_ms))
 }
 
 /// Puts a manifest without holders into the release queue.

@@ -17,6 +17,7 @@ mod body;
 mod bucket;
 mod check;
 mod chunks;
+mod collection;
 mod file;
 mod manifest;
 mod members;
@@ -174,6 +175,12 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::SetReplicas { replicas, rise } => membership::set_replicas(tx, *replicas, *rise),
         Command::SetMaster { node, master } => membership::set_master(tx, *node, *master),
         Command::SetVoters { voters } => membership::set_voters(tx, *voters),
+        Command::DrainNode { node, undo } => membership::drain(tx, *node, *undo),
+        Command::RemoveNode { node } => membership::remove_node(tx, *node),
+        Command::ForgetMisplaced { epoch, chunks } => chunks::forget_misplaced(tx, *epoch, chunks),
+        Command::SetCollection { paused, approve, read_grace_ms } => {
+            collection::set(tx, *paused, *approve, *read_grace_ms)
+        }
         Command::CreateKey(record) => access::create_key(tx, record),
         Command::DeleteKey { access } => access::delete_key(tx, access),
         Command::CreateJoinToken { id, secret_hash, expires } => {

@@ -136,11 +136,15 @@ async fn join_in_mid_download(cluster: &Cluster, client: &Client, body: Body) ->
     Ok(())
 }
 
-/// Three chunkservers, then three more, before anything was moved: what was written before is found with its former owners.
+/// Three chunkservers, then four more, before much was moved: what was written before is found with its former owners.
 pub fn readers_look_at_earlier_rings(bug: Option<&'static str>) -> Result<()> {
     block_on(async {
-        let plan =
-            Plan { replicas: Some(2), bug, ..Plan::new(Shape::Split { masters: 1, chunkservers: 3, gateways: 0 }) };
+        let plan = Plan {
+            replicas: Some(2),
+            bug,
+            config: "repair-rate = 1",
+            ..Plan::new(Shape::Split { masters: 1, chunkservers: 3, gateways: 0 })
+        };
         let cluster = Cluster::start(plan)?;
         let client = client_with_bucket(&cluster).await?;
         let body = Body { seed: 8, length: 60 << 20 };

@@ -2,6 +2,7 @@
 
 pub mod dry_disk;
 pub mod epochs;
+pub mod healing;
 pub mod kills;
 pub mod masters;
 pub mod memory;

@@ -177,6 +177,43 @@ impl Store {
         }
     }
 
+    /// Reads a chunk back and hashes it, and makes sure that it is here after every removal that was decided on before: its length,
+    /// if a good copy is on a volume in service, fsynced.
+    pub async fn confirm(&self, address: ChunkAddress) -> Result<Option<u32>, PutError> {
+        let volumes = self.volumes.clone();
+        let prepared = self.pool.run(move || {
+            let serving = volumes.iter().filter(|volume| volume.is_serving());
+            let with_copy = serving.filter_map(|volume| {
+                let prepared = volume.prepare(&address).ok().filter(|prepared| prepared.row.is_some())?;
+                Some(Target { volume: Arc::clone(volume), prepared })
+            });
+            with_copy.collect::<Vec<Target>>()
+        });
+        for Target { volume, prepared } in prepared.await {
+            // A touch that is older than any: only the place in the volume's order is wanted.
+            match volume.touch(address, Stamp::ZERO, prepared).await {
+                Ok(Some(placed)) => return Ok(Some(placed.length)),
+                Ok(None) => {}
+                Err(error) => return Err(PutError::Failed { volume: volume.id(), reason: error.to_string() }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a bad record of the chunk is set aside on any volume.
+    pub async fn is_set_aside(&self, address: ChunkAddress) -> Result<bool, IndexError> {
+        let volumes = self.volumes.clone();
+        let look = move || {
+            for volume in volumes.iter().filter(|volume| volume.is_serving()) {
+                if volume.has_set_aside(&address)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        self.pool.run(look).await
+    }
+
     /// Removes every copy of a chunk, durably, each if `remove_if` says so when nothing else can happen to it any more.
     pub async fn remove(
         &self,
@@ -209,9 +246,7 @@ impl Store {
                 for held in &rows {
                     let slot = held.address.slot();
                     let digest = digests.entry(slot).or_insert(SlotDigest { slot, chunks: 0, digest: [0; 16] });
-                    digest.chunks += 1;
-                    let hash = blake3::hash(&held.address.to_bytes());
-                    digest.digest.iter_mut().zip(hash.as_bytes()).for_each(|(sum, byte)| *sum ^= byte);
+                    digest.add(&held.address);
                 }
             }
             Ok(digests.into_values().collect())

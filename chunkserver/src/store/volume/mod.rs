@@ -117,6 +117,11 @@ impl Volume {
         Ok(self.shared.index.bad(None)?.into_iter().map(|(address, _, bad)| (address, bad.length)).collect())
     }
 
+    /// Whether a bad record of the chunk is set aside. Blocks on the index.
+    pub(crate) fn has_set_aside(&self, address: &ChunkAddress) -> Result<bool, IndexError> {
+        Ok(!self.shared.index.bad(Some(address))?.is_empty())
+    }
+
     /// How it is, for the masters, with its space as it was last asked for. Never waits for the disk.
     pub fn report(&self) -> VolumeReport {
         let fault = match self.health() {

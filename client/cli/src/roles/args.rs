@@ -115,6 +115,21 @@ pub(super) struct RoleArgs {
     /// Serve plain HTTP on addresses other than loopback. Everyone on the way can read and alter what is sent
     #[arg(long, env = "CAIRN_INSECURE_PLAIN_HTTP", num_args = 0..=1, default_missing_value = "true")]
     pub(super) insecure_plain_http: Option<bool>,
+    /// A chunkserver that is silent for so long leaves the ring, if the others can do without it [default: 600]
+    #[arg(long, env = "CAIRN_DEAD_AFTER", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) dead_after: Option<u64>,
+    /// Pause between two rounds of comparing what this node holds with what it should [default: 60]
+    #[arg(long, env = "CAIRN_REPAIR_PAUSE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) repair_pause: Option<u64>,
+    /// Fetch at most this much from other nodes [default: 64]
+    #[arg(long, env = "CAIRN_REPAIR_RATE", value_name = "MIB/S", value_parser = clap::value_parser!(u64).range(1..1 << 20))]
+    pub(super) repair_rate: Option<u64>,
+    /// Pause before each pass of reading everything back [default: 86400]
+    #[arg(long, env = "CAIRN_SCRUB_PAUSE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) scrub_pause: Option<u64>,
+    /// Read back at most this much [default: 8]
+    #[arg(long, env = "CAIRN_SCRUB_RATE", value_name = "MIB/S", value_parser = clap::value_parser!(u64).range(1..1 << 20))]
+    pub(super) scrub_rate: Option<u64>,
     /// Form of the log, which goes to standard error; what is logged is set by RUST_LOG [default: text]
     #[arg(long, env = "CAIRN_LOG_FORMAT")]
     pub(super) log_format: Option<LogFormat>,
@@ -130,8 +145,8 @@ impl RoleArgs {
     /// These settings, and where one is missing that of `file`.
     pub(super) fn or(self, file: RoleArgs) -> RoleArgs {
         prefer!(self, file; data, disks, disk, disk_capacity, name, zone, weight, replicas, listen, s3_listen, api_listen,
-            advertise, s3_domain, join, join_token, tls_cert, tls_key, tls_self_signed, tls_name,
-            ca_file, insecure_plain_http, log_format)
+            advertise, s3_domain, join, join_token, tls_cert, tls_key, tls_self_signed, tls_name, ca_file,
+            insecure_plain_http, dead_after, repair_pause, repair_rate, scrub_pause, scrub_rate, log_format)
     }
 }
 

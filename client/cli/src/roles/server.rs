@@ -103,7 +103,7 @@ fn own_certificates(
     slots: &Slots,
 ) -> anyhow::Result<Option<OwnCertificates>> {
     let Some(slot) = slots.node.clone().filter(|_| shared.settings.tls_self_signed) else { return Ok(None) };
-    let masters = remote_masters(shared, data, identity)?;
+    let masters = remote_masters(shared, data, identity, None)?;
     let seams = (Arc::clone(&shared.clock), Arc::clone(&shared.random));
     OwnCertificates::new(&shared.settings, data, identity, slot, masters, seams).map(Some)
 }
@@ -222,6 +222,7 @@ async fn start_master(
         generation: identity.generation,
         cluster_key: cluster::read_key(data)?,
         joined: cluster::joined(data)?,
+        dead_after: shared.settings.dead_after,
     };
     let seams = MasterSeams {
         clock: Arc::clone(&shared.clock),
@@ -299,10 +300,12 @@ async fn start_chunkserver(
         weight: settings.weight()?,
         pack_bytes: None,
         index_lag_bytes: None,
+        upkeep: settings.upkeep,
     };
     let seams = cairn_chunkserver::Seams {
         clock: Arc::clone(&shared.clock),
         random: Arc::clone(&shared.random),
+        transport: Arc::clone(&shared.transport),
         disk: Arc::new(RealDisk),
         indexes: Arc::new(RocksIndexes::with_memory(INDEX_CACHE_BYTES, INDEX_BUFFER_BYTES)),
         reading: Pool::new(DISK_READERS),

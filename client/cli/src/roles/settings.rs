@@ -2,12 +2,14 @@
 
 use super::args::{LogFormat, RoleArgs};
 use anyhow::{Context as _, bail};
-use cairn_common::limits::REPLICAS_MAX;
+use cairn_chunkserver::UpkeepSettings;
+use cairn_common::limits::{DEAD_AFTER_MS, REPLICAS_MAX};
 use cairn_common::listen::TlsFiles;
 use cairn_common::membership::Roles;
 use cairn_common::seam::{Disk as _, RealDisk};
 use std::net::ToSocketAddrs as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const GIB: u64 = 1 << 30;
 
@@ -34,6 +36,9 @@ pub(super) struct Settings {
     pub(super) tls_names: Vec<String>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) log_format: LogFormat,
+    /// A chunkserver that is silent for so long leaves the ring.
+    pub(super) dead_after: Duration,
+    pub(super) upkeep: UpkeepSettings,
 }
 
 /// How to become part of a cluster.
@@ -60,6 +65,7 @@ impl Settings {
             Some(disks) => disks,
             None => (1..=args.disks.unwrap_or(1)).map(|k| data.join(format!("disk-{k}"))).collect(),
         };
+        let upkeep = UpkeepSettings::default();
         let settings = Settings {
             roles,
             disks: if roles.chunkserver { disks } else { Vec::new() },
@@ -78,6 +84,13 @@ impl Settings {
             tls_names: args.tls_name.unwrap_or_default(),
             ca_file: args.ca_file,
             log_format: args.log_format.unwrap_or(LogFormat::Text),
+            dead_after: args.dead_after.map_or(Duration::from_millis(DEAD_AFTER_MS), Duration::from_secs),
+            upkeep: UpkeepSettings {
+                pause: args.repair_pause.map_or(upkeep.pause, Duration::from_secs),
+                fetch_bytes_per_second: args.repair_rate.map_or(upkeep.fetch_bytes_per_second, |mib| mib << 20),
+                scrub_pause: args.scrub_pause.map_or(upkeep.scrub_pause, Duration::from_secs),
+                scrub_bytes_per_second: args.scrub_rate.map_or(upkeep.scrub_bytes_per_second, |mib| mib << 20),
+            },
             data,
             name,
         };

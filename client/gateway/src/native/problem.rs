@@ -270,6 +270,8 @@ impl From<Refusal> for Problem {
             | Refusal::SegmentOrder { .. }
             | Refusal::NoSuchNode(_)
             | Refusal::NodeExists(_)
+            | Refusal::TooFewNodes { .. }
+            | Refusal::NodeInRing(_)
             | Refusal::StaleVolume { .. }
             | Refusal::NoSuchVolume { .. }
             | Refusal::StaleBoot { .. }

@@ -150,6 +150,8 @@ fn refused(refusal: Refusal) -> S3Error {
         | Refusal::SegmentOrder { .. }
         | Refusal::NoSuchNode(_)
         | Refusal::NodeExists(_)
+        | Refusal::TooFewNodes { .. }
+        | Refusal::NodeInRing(_)
         | Refusal::StaleVolume { .. }
         | Refusal::NoSuchVolume { .. }
         | Refusal::StaleBoot { .. }

@@ -1,6 +1,7 @@
 //! Tests of the queries, on states that commands made.
 
 mod files;
+mod heal;
 mod list;
 mod others;
 

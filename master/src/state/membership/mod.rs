@@ -4,8 +4,10 @@
 //! has all of it.
 
 mod boot;
+mod leave;
 
 pub(super) use boot::{Booting, boot, serve};
+pub(super) use leave::{drain, remove_node};
 
 use super::tx::{Step, Tx};
 use super::{Members, bucket, ring};

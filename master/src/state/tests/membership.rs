@@ -271,3 +271,69 @@ fn a_decoded_membership_is_used_only_for_the_rows_it_was_decoded_from() {
     std::mem::swap(&mut world.machine, &mut twin.machine);
     assert_eq!(world.put_chunks("k", &[2]).replicas_durable, 3);
 }
+
+#[test]
+fn a_node_that_drains_leaves_the_ring_and_can_come_back() {
+    let mut world = in_use(&["a", "b"]);
+    let node = world.servers[1].node;
+    let drain = |undo| Command::DrainNode { node, undo };
+    assert_eq!(world.bare(drain(false)), Ok(Done::Epoch(Epoch(3))));
+    let members = membership(&world);
+    assert_eq!(members.nodes[&node].state, NodeState::Draining);
+    assert!(members.ring().unwrap().zone_of(node).is_none());
+    assert_eq!(world.bare(drain(false)), Ok(Done::Epoch(Epoch(3))), "once is enough");
+    // A start does not bring it back by itself.
+    let Server { volume, boot, .. } = world.servers[1];
+    let Ok(Done::Boot { boot, .. }) = world.boot(node, "b", &[(volume, boot)], &[]) else { panic!() };
+    world.bare(Command::Serve { node, boot }).unwrap();
+    assert_eq!((membership(&world).nodes[&node].state, membership(&world).epoch()), (NodeState::Draining, Epoch(3)));
+    assert_eq!(world.bare(drain(true)), Ok(Done::Epoch(Epoch(4))));
+    assert!(membership(&world).ring().unwrap().zone_of(node).is_some());
+}
+
+#[test]
+fn a_ring_never_becomes_smaller_than_the_copies_that_are_wanted() {
+    let mut world = World::new();
+    world.put_chunks("k", &[1]);
+    let before = membership(&world);
+    let node = world.servers[0].node;
+    let refused = world.bare(Command::DrainNode { node, undo: false });
+    assert_eq!(refused, Err(Refusal::TooFewNodes { left: 2, needed: 3 }));
+    assert_eq!(membership(&world), before);
+    assert_eq!(world.bare(Command::DrainNode { node: NodeId(9), undo: false }), Err(Refusal::NoSuchNode(NodeId(9))));
+}
+
+#[test]
+fn only_a_node_out_of_the_ring_is_forgotten_and_then_for_ever() {
+    let mut world = in_use(&["a", "b"]);
+    let Server { node, volume, boot } = world.servers[1];
+    let remove = Command::RemoveNode { node };
+    assert_eq!(world.bare(remove.clone()), Err(Refusal::NodeInRing(node)));
+    world.bare(Command::DrainNode { node, undo: false }).unwrap();
+    assert_eq!(world.bare(remove.clone()), Ok(Done::Nothing));
+    assert_eq!(membership(&world).nodes[&node].state, NodeState::Removed);
+    assert!(!membership(&world).volume_is_live(node, volume, boot), "its receipts count no more");
+    assert_eq!(world.bare(remove), Err(Refusal::NoSuchNode(node)));
+    assert_eq!(world.bare(Command::DrainNode { node, undo: true }), Err(Refusal::NoSuchNode(node)));
+    assert_eq!(world.boot(node, "b", &[(volume, boot)], &[]), Err(Refusal::NoSuchNode(node)));
+}
+
+#[test]
+fn collection_is_paused_approved_and_given_its_grace_by_command() {
+    use crate::store::key::{Collection, CollectionKey};
+    let mut world = in_use(&["a"]);
+    let row = |world: &World| world.view().row(&CollectionKey).unwrap().unwrap_or_default();
+    let set = |paused, approve, read_grace_ms| Command::SetCollection { paused, approve, read_grace_ms };
+    assert_eq!(row(&world), Collection::default());
+    world.bare(set(Some(true), false, None)).unwrap();
+    world.bare(set(None, true, Some(5_000))).unwrap();
+    assert_eq!(row(&world), Collection { paused: true, approved: world.now, read_grace_ms: 5_000 });
+    assert!(matches!(world.bare(set(None, false, Some(u64::MAX))), Err(Refusal::Invalid(_))));
+    world.delete("k").unwrap();
+    world.wait_ms(4_000);
+    world.release();
+    assert_eq!(world.references(1), 1);
+    world.wait_ms(1_000);
+    world.release();
+    assert_eq!(world.references(1), 0);
+}

@@ -3,6 +3,7 @@
 use super::{KeyBytes, KeyReader, KeyWriter, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
 use cairn_common::ids::{NodeId, Stamp, VolumeId};
+use cairn_common::limits::READ_GRACE_MS;
 use cairn_common::membership::Membership;
 use cairn_common::wire::command::KeyRecord;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ single_row!(
 single_row!(
     /// Who is in the cluster.
     MembershipKey => Membership, Membership
+);
+single_row!(
+    /// How collection goes.
+    CollectionKey => Collection, Collection
 );
 single_row!(
     /// The stamp of the last change of the membership: tells whether a decoded one is still good, without decoding it again.
@@ -79,6 +84,23 @@ pub struct Totals {
     pub due_from: Stamp,
     /// The last volume id that was given out.
     pub last_volume: VolumeId,
+}
+
+/// How collection goes, where an administrator has changed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Nothing is removed for want of a reference while this is so.
+    pub paused: bool,
+    /// When it was last said that collection shall go on, whatever it frees.
+    pub approved: Stamp,
+    /// How long references of what left its place are kept, in milliseconds.
+    pub read_grace_ms: u64,
+}
+
+impl Default for Collection {
+    fn default() -> Collection {
+        Collection { paused: false, approved: Stamp::ZERO, read_grace_ms: READ_GRACE_MS }
+    }
 }
 
 /// Volumes that a node was given and has not served with yet: its id. They are taken back if it comes without them.
@@ -152,4 +174,4 @@ impl ScannedKey for JoinTokenKey {
     }
 }
 
-postcard_records!(Totals, Membership, KeyRecord, JoinTokenRow, RaftMembers, Vec<VolumeId>);
+postcard_records!(Totals, Collection, Membership, KeyRecord, JoinTokenRow, RaftMembers, Vec<VolumeId>);

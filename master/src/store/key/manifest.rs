@@ -111,6 +111,11 @@ pub struct ReferenceKey {
 }
 
 impl ReferenceKey {
+    /// What the keys of all references of a slot start with.
+    pub(crate) fn of_slot(slot: Slot) -> Vec<u8> {
+        KeyWriter::new().u16(slot.0).prefix()
+    }
+
     /// The key of a chunk.
     pub fn of(address: ChunkAddress) -> ReferenceKey {
         ReferenceKey { slot: address.slot(), address }
@@ -126,6 +131,19 @@ pub struct ReferenceRow {
     pub length: u32,
     /// The manifest that referred to it last: a staged upload that did needs no new receipts for it.
     pub last: ManifestId,
+    /// Most copies that any bucket asked for whose files referred to it; 0: none asked for a number of its own.
+    pub asked: u8,
+    /// Whether a bucket that follows the cluster's number referred to it.
+    pub follows: bool,
+}
+
+impl ReferenceRow {
+    /// Copies that are wanted where `cluster` is the number of those that ask for none. Never falls while anything refers to the
+    /// chunk: a copy too many costs space, one too few costs the file.
+    pub fn copies(&self, cluster: u8) -> u8 {
+        let following = if self.follows { cluster } else { 0 };
+        self.asked.max(following).max(1)
+    }
 }
 
 fn write_address(writer: KeyWriter, slot: Slot, address: &ChunkAddress) -> KeyBytes {

@@ -22,8 +22,8 @@ pub use bucket::{
     BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, TenantKey, TenantRow, UsageKey,
 };
 pub use cluster::{
-    AccessKeyKey, ClockKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey, MembershipStampKey,
-    RaftMembers, RaftMembersKey, Totals, TotalsKey,
+    AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
+    MembershipStampKey, RaftMembers, RaftMembersKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use manifest::{
@@ -113,6 +113,7 @@ pub(crate) enum SystemKind {
     Membership = 3,
     MembershipStamp = 4,
     FreshVolumes = 5,
+    Collection = 6,
     Bucket = 10,
     BucketOfTenant = 11,
     Usage = 12,

@@ -123,8 +123,8 @@ fn values_that_every_command_touches_are_pinned() {
     let tags = ETags { root: Root([0xcd; 32]), s3: S3Tag::Root };
     let committed = Committed { stamp: Stamp(300), length: 5, tags, replicas_durable: 2, replaced: true };
     pin(Outcome::Ok(Done::Committed(committed)), &format!("010004ac0205{root}020201"));
-    let reference = ReferenceRow { count: 2, length: 300, last: ManifestId(7) };
-    pin(reference, "0102ac0207");
+    let reference = ReferenceRow { count: 2, length: 300, last: ManifestId(7), asked: 4, follows: true };
+    pin(reference, "0102ac02070401");
 }
 
 #[test]

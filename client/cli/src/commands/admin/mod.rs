@@ -1,7 +1,10 @@
 //! `admin`: looking after the cluster. Needs a key that may administer it.
 
+mod audit;
+mod collect;
 mod join_token;
 mod key;
+mod leave;
 mod master;
 mod node;
 mod status;
@@ -28,6 +31,11 @@ pub(crate) enum AdminVerb {
     /// Tokens with which new nodes join
     #[command(subcommand)]
     JoinToken(join_token::JoinTokenVerb),
+    /// Removal of bytes that no file needs any more
+    #[command(subcommand)]
+    Collect(collect::CollectVerb),
+    /// Check that every chunk of every file is where it belongs
+    Audit(audit::AuditArgs),
 }
 
 /// Verbs of `admin node`.
@@ -35,6 +43,12 @@ pub(crate) enum AdminVerb {
 pub(crate) enum NodeVerb {
     /// List the nodes
     Ls,
+    /// Move everything off a node, so that it can be unplugged
+    Drain(leave::DrainArgs),
+    /// Forget a node that is drained
+    Rm(leave::RmArgs),
+    /// Change a node's weight or zone
+    Set(leave::SetArgs),
 }
 
 impl AdminVerb {
@@ -44,6 +58,11 @@ impl AdminVerb {
             AdminVerb::Status => "admin status",
             AdminVerb::Node(NodeVerb::Ls) => "admin node ls",
             AdminVerb::Master(verb) => verb.name(),
+            AdminVerb::Node(NodeVerb::Drain(_)) => "admin node drain",
+            AdminVerb::Node(NodeVerb::Rm(_)) => "admin node rm",
+            AdminVerb::Node(NodeVerb::Set(_)) => "admin node set",
+            AdminVerb::Collect(verb) => verb.name(),
+            AdminVerb::Audit(_) => "admin audit",
             AdminVerb::Key(verb) => verb.name(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(_)) => "admin join-token create",
         }
@@ -52,8 +71,11 @@ impl AdminVerb {
     /// Whether nothing is to be changed.
     pub(crate) fn dry_run(&self) -> bool {
         match self {
-            AdminVerb::Status | AdminVerb::Node(_) => false,
             AdminVerb::Master(verb) => verb.dry_run(),
+            AdminVerb::Node(NodeVerb::Drain(args)) => args.what_if,
+            AdminVerb::Node(NodeVerb::Set(args)) => args.what_if,
+            AdminVerb::Node(NodeVerb::Rm(args)) => args.dry.dry_run,
+            AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) | AdminVerb::Collect(_) | AdminVerb::Audit(_) => false,
             AdminVerb::Key(verb) => verb.dry_run(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => dry.dry_run,
         }
@@ -66,6 +88,11 @@ pub(crate) async fn run(session: &Session, verb: AdminVerb) -> Result<Tally, Fai
         AdminVerb::Status => status::run(session).await,
         AdminVerb::Node(NodeVerb::Ls) => node::list(session).await,
         AdminVerb::Master(verb) => master::run(session, verb).await,
+        AdminVerb::Node(NodeVerb::Drain(args)) => leave::drain(session, args).await,
+        AdminVerb::Node(NodeVerb::Rm(args)) => leave::remove(session, args).await,
+        AdminVerb::Node(NodeVerb::Set(args)) => leave::set(session, args).await,
+        AdminVerb::Collect(verb) => collect::run(session, verb).await,
+        AdminVerb::Audit(args) => audit::run(session, args).await,
         AdminVerb::Key(verb) => key::run(session, verb).await,
         AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => join_token::create(session, dry).await,
     }

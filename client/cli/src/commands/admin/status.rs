@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output::{Column, Record, left, right};
 use crate::run::Session;
 use crate::transfer::Tally;
-use crate::units::{moment, size};
+use crate::units::{moment, printable, size};
 use cairn_common::wire::master::Status;
 use serde::Serialize;
 
@@ -100,10 +100,32 @@ impl Record for ClusterRecord {
     }
 }
 
+/// Something that needs a person.
+#[derive(Serialize)]
+struct AlarmRecord {
+    alarm: String,
+}
+
+impl Record for AlarmRecord {
+    const COLUMNS: &'static [Column] = &[left("ATTENTION")];
+
+    fn kind(&self) -> &'static str {
+        "alarm"
+    }
+
+    fn cells(&self, _: bool) -> Vec<String> {
+        vec![printable(&self.alarm)]
+    }
+}
+
 /// Runs `admin status`.
 pub(super) async fn run(session: &Session) -> Result<Tally, Failure> {
     let status = session.clients.current().await?.status().await?;
     session.out.facts(&ClusterRecord::from(&status))?;
+    for alarm in &status.alarms {
+        session.out.record(&AlarmRecord { alarm: alarm.clone() })?;
+    }
+    session.out.flush()?;
     for node in nodes(&status) {
         session.out.record(&node)?;
     }

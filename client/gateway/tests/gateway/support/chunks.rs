@@ -7,7 +7,7 @@ use cairn_common::chunk::{ChunkAddress, GroupRange, Outboard, VerifiedChunk};
 use cairn_common::ids::{BootCount, KeyId, NodeId, Slot, TenantId, VolumeId};
 use cairn_common::manifest::Entry;
 use cairn_common::wire::chunk::{
-    ChunkError, ChunkService, ChunkSlice, ChunkStat, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
+    ChunkError, ChunkService, ChunkSlice, ChunkStat, ConfirmChunk, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -99,6 +99,10 @@ impl ChunkService for MemoryChunks {
 
     async fn report_bad(&self, _: StatChunk) -> Result<(), ChunkError> {
         Ok(())
+    }
+
+    async fn confirm(&self, _: ConfirmChunk) -> Result<u32, ChunkError> {
+        Err(ChunkError::Absent)
     }
 
     async fn digests(&self, _: Slot, _: u32) -> Result<Vec<SlotDigest>, ChunkError> {

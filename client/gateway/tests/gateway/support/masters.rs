@@ -689,6 +689,8 @@ impl State {
             term: 1,
             applied: self.last,
             leader: Some(NodeId(1)),
+            alarms: Vec::new(),
+            collect: Default::default(),
             entries: self.last,
             commands: self.last,
         }
