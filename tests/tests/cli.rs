@@ -70,9 +70,17 @@ fn put_and_get_need_no_gateway_and_every_chunkserver_carries_bytes() {
     cluster.cli_json(&["put", "-r", text(&folder.join("in")), "cairn://abc"]).unwrap();
     cluster.cli_json(&["get", "-r", "cairn://abc", text(&folder.join("out"))]).unwrap();
     assert_eq!(tree(&folder.join("in")), tree(&folder.join("out")));
-    let nodes = cluster.cli_json(&["admin", "node", "ls"]).unwrap();
-    let chunkservers = nodes.iter().filter(|node| node["name"].as_str().is_some_and(|name| name.starts_with("chunk")));
-    let carried: Vec<u64> = chunkservers.map(|node| node["chunks"].as_u64().unwrap()).collect();
+    // Nodes tell the masters every few seconds what they hold.
+    let mut carried = Vec::new();
+    for _ in 0..40 {
+        let nodes = cluster.cli_json(&["admin", "node", "ls"]).unwrap();
+        let stores = nodes.iter().filter(|node| node["name"].as_str().is_some_and(|name| name.starts_with("chunk")));
+        carried = stores.map(|node| node["chunks"].as_u64().unwrap()).collect();
+        if carried.iter().all(|chunks: &u64| *chunks > 0) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
     assert!(carried.len() == 3 && carried.iter().all(|chunks| *chunks > 0), "{carried:?}");
     std::fs::remove_dir_all(folder).unwrap();
     cluster.wipe().unwrap();
