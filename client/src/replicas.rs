@@ -88,7 +88,7 @@ async fn reach_quorum(
     length: u32,
     job: &Job,
 ) -> Result<Written, PutError> {
-    let mut fresh_window = false;
+    let (mut fresh_window, mut fresh_view) = (false, false);
     loop {
         let window = inner.sessions.window(inner).await?;
         window.count_chunk();
@@ -117,6 +117,10 @@ async fn reach_quorum(
             Err(failures) if !fresh_window && failures.iter().any(|(_, error)| is_over(error)) => {
                 fresh_window = true;
                 inner.sessions.give_up_window(&window).await;
+            }
+            // Nodes may have come since the view was taken, as they do while a cluster begins.
+            Err(_) if !fresh_view && inner.refresh().await.is_ok() && inner.view().epoch() != ring.epoch() => {
+                fresh_view = true;
             }
             Err(failures) => {
                 let durable = attempt.copies.min(view.membership().nodes.len()).saturating_sub(failures.len());
