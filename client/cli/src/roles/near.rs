@@ -17,6 +17,16 @@ impl NearMaster {
     pub(super) fn new(own: Arc<MasterServer>, others: Arc<RemoteMaster>) -> NearMaster {
         NearMaster { own, others }
     }
+
+    /// Asks the others, whoever they are by now: when this process started, its own log may not have been applied far enough to
+    /// name them.
+    async fn forward(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
+        let known = self.own.other_masters();
+        if !known.is_empty() {
+            self.others.set_addresses(&known);
+        }
+        self.others.call(caller, call).await
+    }
 }
 
 #[async_trait]
@@ -24,12 +34,12 @@ impl Master for NearMaster {
     async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
         // A member that hears no leader, or was taken out of the group, would let the call wait for nothing.
         if !self.own.can_answer() && self.own.has_others() {
-            return self.others.call(caller, call).await;
+            return self.forward(caller, call).await;
         }
         match self.own.call(caller, call.clone()).await {
             // Nothing was done here.
             Err(MasterError::NotLeader { .. } | MasterError::Unavailable(_)) if self.own.has_others() => {
-                self.others.call(caller, call).await
+                self.forward(caller, call).await
             }
             answer => answer,
         }
