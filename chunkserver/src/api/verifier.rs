@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cairn_common::auth::{NodeKey, Secret};
 use cairn_common::ids::{ClusterId, Generation, NodeId};
-use cairn_common::net::handshake::{Identity, Verifier};
+use cairn_common::net::handshake::{Identity, Verifier, Vouched};
 use cairn_common::wire::master::Caller;
 
 /// Verifies callers of one chunkserver.
@@ -24,11 +24,11 @@ impl NodeVerifier {
 #[async_trait]
 impl Verifier for NodeVerifier {
     /// A master proves that it knows this node's key; which master it is does not matter here, so it stands for the node.
-    async fn secret_of(&self, identity: &Identity) -> Option<(Secret, Caller)> {
-        match identity {
+    async fn secret_of(&self, identity: &Identity) -> Vouched {
+        Ok(match identity {
             Identity::Master => Some((self.handshake.clone(), Caller::Node(self.node))),
             Identity::Anonymous | Identity::Key(_) | Identity::Node(_) | Identity::Joiner(_) => None,
-        }
+        })
     }
 
     fn server(&self) -> (ClusterId, Generation) {

@@ -129,7 +129,7 @@ impl FrameClient {
 
     fn handshake_error(&self, error: &HandshakeError) -> CallError {
         match error {
-            HandshakeError::Io(_) => self.unreachable(&error.to_string()),
+            HandshakeError::Io(_) | HandshakeError::NotNow(_) => self.unreachable(&error.to_string()),
             _ => CallError::Refused { address: self.address.clone(), reason: error.to_string() },
         }
     }

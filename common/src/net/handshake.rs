@@ -75,6 +75,7 @@ struct Auth {
 enum Welcome {
     Accepted(Mac),
     Refused,
+    NotNow,
 }
 
 /// Why two parties do not talk.
@@ -103,16 +104,27 @@ pub enum HandshakeError {
     /// The server does not accept our identity.
     #[error("it does not accept the access key, node key or join token")]
     Refused,
+    /// The server cannot tell now whether it accepts our identity; another one may.
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
     /// The server does not know the secret it should.
     #[error("it could not prove that it belongs to the cluster")]
     Impostor,
 }
 
+/// Who connects cannot be checked now. That is no refusal: the caller should ask elsewhere, or again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it cannot check now who asks")]
+pub struct NotNow;
+
+/// The secret of an identity and whom it stands for; `None`: unknown.
+pub type Vouched = Result<Option<(Secret, Caller)>, NotNow>;
+
 /// Knows the secrets of those who may connect.
 #[async_trait]
 pub trait Verifier: Send + Sync {
-    /// The secret of `identity` and whom it stands for; `None`: unknown.
-    async fn secret_of(&self, identity: &Identity) -> Option<(Secret, Caller)>;
+    /// Who `identity` is.
+    async fn secret_of(&self, identity: &Identity) -> Vouched;
 
     /// Who this side is.
     fn server(&self) -> (ClusterId, Generation);
@@ -144,6 +156,7 @@ pub async fn connect(
     write(&mut io, Kind::Auth, &Auth { identity: credential.identity.clone(), nonce, mac }).await?;
     match read(&mut io, &mut buffered, Kind::Welcome).await? {
         Welcome::Refused => Err(HandshakeError::Refused),
+        Welcome::NotNow => Err(NotNow.into()),
         Welcome::Accepted(mac) => {
             let genuine = mac == credential.secret.mac(&proof("server", &hello, &nonce, &credential.identity));
             if genuine || credential.identity == Identity::Anonymous {
@@ -172,7 +185,13 @@ pub async fn accept(
     let known = if anonymous {
         Some((Secret::new([0; 32]), Caller::Anonymous))
     } else {
-        verifier.secret_of(&auth.identity).await
+        match verifier.secret_of(&auth.identity).await {
+            Ok(known) => known,
+            Err(not_now) => {
+                write(&mut io, Kind::Welcome, &Welcome::NotNow).await?;
+                return Err(not_now.into());
+            }
+        }
     };
     // An unknown identity costs the same work as a wrong secret.
     let (secret, caller) =
@@ -243,9 +262,12 @@ mod tests {
 
     #[async_trait]
     impl Verifier for OneKey {
-        async fn secret_of(&self, identity: &Identity) -> Option<(Secret, Caller)> {
+        async fn secret_of(&self, identity: &Identity) -> Vouched {
+            if *identity == Identity::Key("later".to_owned()) {
+                return Err(NotNow);
+            }
             let known = *identity == Identity::Key("AK".to_owned());
-            known.then(|| (Identity::key_secret("secret"), Caller::Key("AK".to_owned())))
+            Ok(known.then(|| (Identity::key_secret("secret"), Caller::Key("AK".to_owned()))))
         }
         fn server(&self) -> (ClusterId, Generation) {
             (CLUSTER, Generation(1))
@@ -282,6 +304,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn not_to_know_now_is_no_refusal() {
+        let (client, server) = meet(key("later", "secret"), None).await;
+        assert!(matches!(client, Err(HandshakeError::NotNow(_))));
+        assert!(matches!(server, Err(HandshakeError::NotNow(_))));
+    }
+
+    #[tokio::test]
     async fn two_clusters_never_talk() {
         let (client, _) = meet(key("AK", "secret"), Some(ClusterId([2; 16]))).await;
         assert!(matches!(client, Err(HandshakeError::OtherCluster { .. })));
@@ -292,8 +321,8 @@ mod tests {
         struct LetsAnyoneIn;
         #[async_trait]
         impl Verifier for LetsAnyoneIn {
-            async fn secret_of(&self, _: &Identity) -> Option<(Secret, Caller)> {
-                None
+            async fn secret_of(&self, _: &Identity) -> Vouched {
+                Ok(None)
             }
             fn server(&self) -> (ClusterId, Generation) {
                 (CLUSTER, Generation(1))

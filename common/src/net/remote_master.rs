@@ -135,9 +135,14 @@ fn refused(reason: &str) -> MasterError {
 impl Master for RemoteMaster {
     /// `caller` is ignored: the connection's credential says who calls.
     async fn call(&self, _caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
+        let unknown = "no master address is known";
+        if self.order().is_empty() {
+            // There is nobody to wait for.
+            return Err(MasterError::Unavailable(unknown.to_owned()));
+        }
         let body = Bytes::from(encode(&call));
         let deadline = self.clock.monotonic() + Duration::from_millis(SEARCH_MS);
-        let mut reason = "no master address is known".to_owned();
+        let mut reason = unknown.to_owned();
         loop {
             let mut hint = None;
             for address in self.order() {

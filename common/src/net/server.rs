@@ -81,9 +81,8 @@ pub async fn serve(
 #[cfg(test)]
 mod tests {
     use super::super::FrameClient;
-    use super::super::handshake::{Credential, Identity};
+    use super::super::handshake::{Credential, Identity, Vouched};
     use super::*;
-    use crate::auth::Secret;
     use crate::ids::{ClusterId, Generation};
     use crate::seam::{BodyStream, CallError, OsRandom, SystemClock, Transport};
 
@@ -91,8 +90,8 @@ mod tests {
 
     #[async_trait]
     impl Verifier for Open {
-        async fn secret_of(&self, _: &Identity) -> Option<(Secret, Caller)> {
-            None
+        async fn secret_of(&self, _: &Identity) -> Vouched {
+            Ok(None)
         }
         fn server(&self) -> (ClusterId, Generation) {
             (ClusterId([1; 16]), Generation(1))

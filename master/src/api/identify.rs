@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cairn_common::auth::Secret;
 use cairn_common::ids::{ClusterId, Generation, NodeId, Stamp};
 use cairn_common::membership::NodeState;
-use cairn_common::net::handshake::{Identity, Verifier};
+use cairn_common::net::handshake::{Identity, NotNow, Verifier, Vouched};
 use cairn_common::wire::command::KeyRecord;
 use cairn_common::wire::master::{Actor, Caller, KeyInfo, MasterError};
 
@@ -53,27 +53,30 @@ impl MasterServer {
         Ok(known.map(|node| node.roles.gateway))
     }
 
-    fn secret_and_caller(&self, identity: &Identity) -> Option<(Secret, Caller)> {
-        match identity {
+    fn secret_and_caller(&self, identity: &Identity) -> Result<Option<(Secret, Caller)>, MasterError> {
+        Ok(match identity {
             Identity::Anonymous | Identity::Master => None,
             Identity::Key(access) => {
-                let record = self.live_key(access).ok()??;
-                let secret = self.keyring.open_key_secret(access, &record.sealed_secret)?;
-                Some((Identity::key_secret(&secret), Caller::Key(access.clone())))
+                let opened = |record: &KeyRecord| self.keyring.open_key_secret(access, &record.sealed_secret);
+                let secret = self.live_key(access)?.as_ref().and_then(opened);
+                secret.map(|secret| (Identity::key_secret(&secret), Caller::Key(access.clone())))
             }
             Identity::Node(node) => {
-                // A master that has no state yet knows nobody, and must hear the others to get one.
-                if self.members().is_ok() {
-                    self.is_gateway(*node).ok()??;
-                }
-                Some((self.keyring.node_handshake(*node), Caller::Node(*node)))
+                (!self.was_removed(*node)).then(|| (self.keyring.node_handshake(*node), Caller::Node(*node)))
             }
             Identity::Joiner(id) => {
-                let row = self.look(|view| query::join_token(view, id)).ok()??;
-                let over = row.expires <= Stamp::from_ms(self.clock.wall_ms());
-                (!over).then(|| (Secret::new(row.secret_hash), Caller::Joiner(id.clone())))
+                let row = self.look(|view| query::join_token(view, id))?;
+                let good = row.filter(|row| row.expires > Stamp::from_ms(self.clock.wall_ms()));
+                good.map(|row| (Secret::new(row.secret_hash), Caller::Joiner(id.clone())))
             }
-        }
+        })
+    }
+
+    /// Whether a node was removed, as far as is known here. One that is not known may have come while this master was away: its key
+    /// shows that masters admitted it, and what it may do is judged when it asks, by the state of that moment.
+    fn was_removed(&self, node: NodeId) -> bool {
+        let Ok(members) = self.members() else { return false };
+        members.membership.nodes.get(&node).is_some_and(|node| node.state == NodeState::Removed)
     }
 }
 
@@ -92,12 +95,12 @@ pub(super) fn info(record: &KeyRecord) -> KeyInfo {
 
 #[async_trait]
 impl Verifier for MasterServer {
-    async fn secret_of(&self, identity: &Identity) -> Option<(Secret, Caller)> {
+    async fn secret_of(&self, identity: &Identity) -> Vouched {
         // A key that was made a moment ago must open at once. Masters connect to each other also when there is no leader.
         if !matches!(identity, Identity::Node(_)) {
-            self.barrier().await.ok()?;
+            self.barrier().await.map_err(|_| NotNow)?;
         }
-        self.secret_and_caller(identity)
+        self.secret_and_caller(identity).map_err(|_| NotNow)
     }
 
     fn server(&self) -> (ClusterId, Generation) {

@@ -22,8 +22,6 @@ use tokio::sync::oneshot;
 const HEARTBEAT_TICKS: usize = 5;
 /// Ticks without a leader after which a follower stands, at least; at random up to twice as many.
 const ELECTION_TICKS: usize = 12;
-/// Entries written again at a time when a log is opened.
-const REWRITE_ENTRIES: u64 = 1024;
 /// Ticks after which a member that was told to fetch the state, and does not, is told again.
 const SNAPSHOT_TICKS: u32 = 40;
 /// Ticks after which an unanswered read round is begun anew.
@@ -109,15 +107,6 @@ fn open<L: LogStore>(config: &CoreConfig, mut log: L) -> Result<RawNode<CachedLo
             "it holds entries {first} to {last}, and the state is at {applied}: one of both is an old copy. Restore both \
              together, or let this master join anew"
         )));
-    }
-    // The last run may have ended with a failed sync, after which the page cache shows what the disk does not hold. Whatever
-    // the state does not have yet is written and synced once more before it is believed (P6).
-    let mut low = applied + 1;
-    while low <= last {
-        let high = (low + REWRITE_ENTRIES).min(last + 1);
-        let entries = log.entries(low, high)?;
-        log.append(&entries, None)?;
-        low = high;
     }
     let mut hard_state = log.hard_state()?;
     if hard_state.commit < applied {
@@ -518,5 +507,27 @@ impl<L: LogStore> Core<L> {
             effects.work(Work::Conf { index: entry.index, term: entry.term, conf, waiter })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::{EngineLog, MemoryLog};
+    use super::*;
+
+    /// Opens a member on a log of many entries, none of which the state has applied, and returns where its log ends.
+    fn reopened(mut log: impl LogStore) -> u64 {
+        let entries: Vec<Entry> = (1..=5_000).map(|index| Entry { index, term: 1, ..Entry::default() }).collect();
+        log.append(&entries, Some(&HardState { term: 1, commit: 5_000, ..HardState::default() })).unwrap();
+        let conf = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+        let config = CoreConfig { node: NodeId(1), conf, applied: (0, Stamp(0)), run: 1, snapshots: None };
+        Core::open(config, log).unwrap().raw.raft.raft_log.last_index()
+    }
+
+    #[test]
+    fn a_restart_keeps_every_entry_however_many_are_not_applied() {
+        assert_eq!(reopened(MemoryLog::default()), 5_000);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(reopened(EngineLog::open(folder.path()).unwrap()), 5_000);
     }
 }

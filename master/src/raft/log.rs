@@ -3,7 +3,7 @@
 //! [`LogStore::append`] returns when both are on disk. The last entries are also kept in memory, since almost every read is of
 //! what was just written.
 
-use cairn_common::seam::seeded_bug;
+use cairn_common::seam::{Disk as _, OpenMode, RealDisk, seeded_bug};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
@@ -63,8 +63,10 @@ impl MessageExt for EntryExt {
 }
 
 impl EngineLog {
-    /// Opens or makes the log in `folder`. A tail that was torn by a crash is cut; damage before it is an error.
+    /// Opens or makes the log in `folder`. A tail that was torn by a crash is cut; damage before it is an error. What is found is
+    /// on disk: see [`settle`].
     pub fn open(folder: &Path) -> Result<EngineLog, LogError> {
+        settle(folder).map_err(|error| LogError(format!("{}: {error}", folder.display())))?;
         let dir = folder.to_str().ok_or_else(|| LogError(format!("{} is not UTF-8", folder.display())))?;
         let config = Config {
             dir: dir.to_owned(),
@@ -83,6 +85,21 @@ impl EngineLog {
         })?;
         Ok(EngineLog { engine })
     }
+}
+
+/// Syncs the files of a log and drops them from the page cache, so that what is read next is what the disk holds. The last run may
+/// have ended with a failed sync, after which the cache shows entries that are nowhere else (P6). They must not be written again
+/// instead: appending an entry forgets all behind it, so a crash in between would lose some that were acknowledged.
+fn settle(folder: &Path) -> std::io::Result<()> {
+    if !RealDisk.exists(folder)? {
+        return Ok(());
+    }
+    for name in RealDisk.list(folder)? {
+        let file = RealDisk.open(&folder.join(name), OpenMode::Read)?;
+        file.sync_data()?;
+        file.drop_cache(0, 0)?;
+    }
+    RealDisk.sync_dir(folder)
 }
 
 fn engine_error(error: raft_engine::Error) -> LogError {

@@ -5,11 +5,10 @@ use super::tls::Slots;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cairn_common::auth::Secret;
 use cairn_common::ids::{ClusterId, Generation};
 use cairn_common::listen::{CertificateSlot, ListenOptions, Listener};
 use cairn_common::net::FrameHandler;
-use cairn_common::net::handshake::{Identity, Verifier};
+use cairn_common::net::handshake::{Identity, Verifier, Vouched};
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::master::Caller;
 use std::sync::{Arc, OnceLock};
@@ -100,13 +99,16 @@ impl FrameHandler for NodePort {
 #[async_trait]
 impl Verifier for NodePort {
     /// Whichever role knows the identity vouches for it.
-    async fn secret_of(&self, identity: &Identity) -> Option<(Secret, Caller)> {
+    async fn secret_of(&self, identity: &Identity) -> Vouched {
+        let mut unknown = Ok(None);
         for role in [self.master.get(), self.chunkserver.get()].into_iter().flatten() {
-            if let Some(known) = role.verifier.secret_of(identity).await {
-                return Some(known);
+            match role.verifier.secret_of(identity).await {
+                Ok(None) => {}
+                Err(not_now) => unknown = Err(not_now),
+                known => return known,
             }
         }
-        None
+        unknown
     }
 
     fn server(&self) -> (ClusterId, Generation) {
