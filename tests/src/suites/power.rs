@@ -30,11 +30,13 @@ pub fn whole_cluster(plan: Plan, seed: u64, rounds: u64) -> Result<Counted> {
             let load = Load::start(&client, &oracle, &options);
             wait(&mut dice, 200, 1500).await;
             let processes = cluster.processes()?;
+            oracle.power(false);
             for disk in &disks {
                 disk.cut_power()?;
             }
             cluster.kill_all(&processes)?;
             load.abort().await?;
+            oracle.power(true);
             drop(client);
             cluster.down()?;
             // The data folders hold the mount points of the disks: those come off first and on last.
