@@ -87,7 +87,7 @@ fn wrong_options_change_nothing() {
         &["up", at, "--nodes", "3", "--masters", "1"],
         &["up", at, "--gateways", "1"],
         &["up", at, "--unknown"],
-        &["up", at, "--tls"],
+        &["up", at, "--netns"],
         &["up"],
         &["nonsense", at],
     ] {
