@@ -215,3 +215,8 @@ const _: () = assert!(BUFFER_BUDGET_BYTES >= 8 * CHUNK_MAX_BYTES as usize);
 const _: () = assert!(PACK_MIN_BYTES > CHUNK_MAX_BYTES + 64 * 1024 && PACK_BYTES > PACK_MIN_BYTES);
 const _: () = assert!(INCOMING_BYTES_MAX >= 4 * CHUNK_MAX_BYTES as usize);
 const _: () = assert!(OUTGOING_PIECE_BYTES.is_multiple_of(GROUP_BYTES));
+/// How long one master may take to answer. Longer than a group needs for an election: a master that leads no more, or is
+/// stopped, should not hold a call for as long as a connection may stay silent.
+pub const MASTER_ANSWER_MS: u64 = 4_000;
+/// How long a stretch of an audit may take, in which copies are read back from disks.
+pub const AUDIT_ANSWER_MS: u64 = 10 * 60_000;

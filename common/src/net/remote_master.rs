@@ -15,9 +15,6 @@ use std::time::Duration;
 
 /// How long a call goes on looking for a master that leads.
 const SEARCH_MS: u64 = 8_000;
-/// How long one master may take to answer. Longer than a group needs for an election: a master that leads no more, or is
-/// stopped, should not hold a call for as long as a connection may stay silent.
-const ANSWER_MS: u64 = 4_000;
 /// Pause between two rounds over all masters.
 const ROUND_PAUSE_MS: u64 = 100;
 
@@ -112,12 +109,17 @@ impl RemoteMaster {
         state.order.push(address.to_owned());
     }
 
-    async fn ask(&self, address: &str, body: Bytes) -> Result<Result<MasterReply, MasterError>, CallError> {
+    async fn ask(
+        &self,
+        address: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Result<MasterReply, MasterError>, CallError> {
         let client = self.client(address);
         let answer = tokio::select! {
             biased;
             answer = client.call(Service::Master, body) => answer?,
-            () = self.clock.sleep(Duration::from_millis(ANSWER_MS)) => {
+            () = self.clock.sleep(patience) => {
                 tracing::debug!(address, "a master takes too long to answer");
                 return Ok(Err(MasterError::Unknown));
             }
@@ -141,6 +143,7 @@ impl Master for RemoteMaster {
             return Err(MasterError::Unavailable(unknown.to_owned()));
         }
         let body = Bytes::from(encode(&call));
+        let patience = Duration::from_millis(call.request.answer_ms());
         let deadline = self.clock.monotonic() + Duration::from_millis(SEARCH_MS);
         let mut reason = unknown.to_owned();
         loop {
@@ -149,7 +152,7 @@ impl Master for RemoteMaster {
                 let mut at = address;
                 // A hint is followed at once, but only once: two masters may each believe in the other.
                 for _ in 0..2 {
-                    match self.ask(&at, body.clone()).await {
+                    match self.ask(&at, body.clone(), patience).await {
                         Ok(Err(MasterError::NotLeader { leader })) => {
                             reason = format!("{at} does not lead");
                             hint = leader.filter(|leader| *leader != at);
