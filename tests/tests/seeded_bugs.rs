@@ -3,7 +3,7 @@
 use anyhow::Result;
 use cairn_tests::cluster::{Plan, Shape};
 use cairn_tests::settings::seed;
-use cairn_tests::suites::rot::{Damage, restart_after_rot, some_copies, upload_heals};
+use cairn_tests::suites::rot::{Damage, all_copies, restart_after_rot, upload_heals};
 use cairn_tests::suites::{dry_disk, epochs, kills, power, quorum};
 
 /// The suite must fail, with an error that is about the promise and not about the suite itself.
@@ -79,5 +79,5 @@ fn readers_that_forget_earlier_rings_are_noticed() {
 #[test]
 fn bytes_that_are_not_verified_are_noticed() {
     let bug = "skip-verification";
-    must_be_caught(bug, &["P3"], some_copies(Some(bug), Damage::Flip, 1));
+    must_be_caught(bug, &["answered 200 with a whole body"], all_copies(Some(bug), Damage::Flip));
 }

@@ -3,13 +3,14 @@
 // Helpers of tests are tests: what fails in them fails the test.
 #![allow(clippy::unwrap_used)]
 
+use cairn_common::seam::SEEDED_BUGS;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every file of the project, as git knows them.
 fn files() -> Vec<PathBuf> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new("git").arg("-C").arg(&top).args(["ls-files", "-z"]).output().unwrap();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output = Command::new("git").arg("-C").arg(top).args(["ls-files", "-z"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let names = String::from_utf8(output.stdout).unwrap();
     let files = names.split('\0').filter(|name| !name.is_empty()).map(|name| top.join(name));
@@ -59,5 +60,16 @@ fn scripts_can_be_run() {
             let mode = path.metadata().unwrap().permissions().mode();
             assert!(mode & 0o111 != 0, "{} begins with #! and cannot be run", path.display());
         }
+    }
+}
+
+#[test]
+fn every_seeded_bug_is_in_the_program_and_caught_by_a_test() {
+    let sources = sources();
+    for bug in SEEDED_BUGS {
+        let (call, name) = (format!("seeded_bug(\"{bug}\")"), format!("\"{bug}\""));
+        let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
+        assert!(sources.iter().any(|(path, text)| !is_test(path) && text.contains(&call)), "{bug} is nowhere");
+        assert!(sources.iter().any(|(path, text)| is_test(path) && text.contains(&name)), "no test catches {bug}");
     }
 }

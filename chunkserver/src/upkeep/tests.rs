@@ -13,6 +13,7 @@ use cairn_common::ids::{BootCount, ClusterId, Epoch, Generation, KeyId, NodeId, 
 use cairn_common::limits::INVENTORY_PAGE_MAX;
 use cairn_common::membership::{Membership, Node, NodeState, Roles};
 use cairn_common::ring::{Member, Ring, RingSpec};
+use cairn_common::seam::must_fail_without;
 use cairn_common::wire::chunk::{
     ChunkError, ChunkService, ChunkSlice, ChunkStat, ConfirmChunk, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
 };
@@ -32,7 +33,7 @@ struct References {
     before_placement: Mutex<Option<Interlude>>,
 }
 
-type Interlude = Box<dyn FnOnce(&mut State) + Send>;
+type Interlude = futures::future::BoxFuture<'static, ()>;
 
 struct State {
     membership: Membership,
@@ -103,13 +104,12 @@ impl Master for References {
     async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
         let Caller::Node(node) = caller else { return Err(MasterError::Denied) };
         self.bytes.fetch_add(encode(&call).len(), Ordering::SeqCst);
-        let mut state = self.state.lock().unwrap();
-        if let MasterRequest::Placement { chunks } = &call.request
-            && !chunks.is_empty()
-            && let Some(before) = self.before_placement.lock().unwrap().take()
-        {
-            before(&mut state);
+        let asks_for_some = matches!(&call.request, MasterRequest::Placement { chunks } if !chunks.is_empty());
+        let before = if asks_for_some { self.before_placement.lock().unwrap().take() } else { None };
+        if let Some(before) = before {
+            before.await;
         }
+        let state = self.state.lock().unwrap();
         let reply = state.answer(*node, call.request);
         self.bytes.fetch_add(encode(&Ok::<_, MasterError>(reply.clone())).len(), Ordering::SeqCst);
         Ok(reply)
@@ -291,6 +291,11 @@ impl World {
         let part = &chunk.data()[150_000..150_064];
         let at = bytes.windows(64).position(|window| window == part).unwrap();
         disk.damage(path, at as u64, 1);
+    }
+
+    /// Does something after a round has found what may be collected and before it asks about it again.
+    fn between_the_phases(&self, what: impl Future<Output = ()> + Send + 'static) {
+        *self.masters.before_placement.lock().unwrap() = Some(Box::pin(what));
     }
 
     async fn round(&self, node: u32) {
@@ -493,16 +498,25 @@ async fn a_reference_or_a_touch_that_comes_between_the_phases_keeps_the_chunk() 
     let chunk = chunk(100, 1_000);
     world.put(1, &chunk, 5).await;
     let (address, length) = (chunk.address(), chunk.length());
-    *world.masters.before_placement.lock().unwrap() = Some(Box::new(move |state| {
-        state.chunks.insert((address.slot(), address), Referenced { address, length, copies: 1 });
-    }));
+    let masters = Arc::clone(&world.masters);
+    world.between_the_phases(async move {
+        let referenced = Referenced { address, length, copies: 1 };
+        masters.state.lock().unwrap().chunks.insert((address.slot(), address), referenced);
+    });
     world.round(1).await;
     assert!(world.has(1, &chunk).await, "something refers to it now");
     world.forget(&chunk);
-    // The masters' answer is of a moment before the window began that touches it now.
-    world.put(1, &chunk, 950).await;
+    let (store, again) = (Arc::clone(&world.context(NodeId(1)).store), chunk.clone());
+    world.between_the_phases(async move {
+        store.put(again, Stamp(950)).await.unwrap();
+    });
     world.round(1).await;
-    assert!(world.has(1, &chunk).await, "it was touched after the answer");
+    assert!(world.has(1, &chunk).await, "an open window has touched it");
+    world.round(1).await;
+    assert!(world.has(1, &chunk).await, "and is still open");
+    world.state().horizon = Stamp(951);
+    world.round(1).await;
+    assert!(!world.has(1, &chunk).await, "nothing keeps it any more");
 }
 
 #[tokio::test]
@@ -581,4 +595,12 @@ async fn comparing_many_chunks_with_few_differences_moves_little() {
     assert_eq!((world.upkeep(2).fetched.chunks, missing.len()), (10, 10));
     println!("{CHUNKS} chunks, 10 differences: {bytes} bytes to and from the masters");
     assert!(bytes < 1 << 20, "{bytes}");
+}
+
+#[test]
+fn rules_of_upkeep_are_missed_when_they_are_left_out() {
+    must_fail_without("drop-without-confirmation", a_chunk_of_others_goes_when_all_of_them_have_it);
+    must_fail_without("confirm-at-any-epoch", an_answer_of_another_ring_is_none);
+    must_fail_without("collect-without-horizon", a_reference_or_a_touch_that_comes_between_the_phases_keeps_the_chunk);
+    must_fail_without("no-collect-fuse", a_pass_that_would_free_more_than_a_tenth_stops_and_asks);
 }

@@ -24,8 +24,8 @@ pub const SEEDED_BUGS: &[&str] = &[
     "count-receipts-of-dead-volumes",
     "commit-below-quorum",
     "retry-executed-twice",
-    // Client.
     "read-only-newest-epoch",
+    // Client; it has commit-below-quorum as well.
     "skip-verification",
 ];
 
@@ -47,6 +47,16 @@ pub fn with_seeded_bug<T>(name: &'static str, simulation: impl FnOnce() -> T) ->
     ON_THIS_THREAD.set(Some(name));
     let _off = Off;
     simulation()
+}
+
+/// The test of a test: with the rule `name` left out, `test`, which runs on this thread, must fail.
+///
+/// # Panics
+/// If it does not.
+#[cfg(feature = "sim")]
+pub fn must_fail_without(name: &'static str, test: fn()) {
+    let outcome = with_seeded_bug(name, || std::panic::catch_unwind(test));
+    assert!(outcome.is_err(), "the bug {name} was not caught");
 }
 
 /// Whether the bug `name` is switched on in this process, or on this thread. Always false, at no cost, in an ordinary build.

@@ -11,9 +11,9 @@ mod pool;
 mod random;
 mod transport;
 
-#[cfg(feature = "sim")]
-pub use bugs::with_seeded_bug;
 pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
+#[cfg(feature = "sim")]
+pub use bugs::{must_fail_without, with_seeded_bug};
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, OpenMode, RealDisk};
 pub use memory::bound_arenas;

@@ -4,7 +4,7 @@ use super::{block_on, client_with_bucket};
 use crate::cluster::{Cluster, Plan, Shape};
 use crate::content::Body;
 use crate::oracle::Seen;
-use crate::workload::{look, path};
+use crate::workload::{BUCKET, look, path};
 use anyhow::{Result, ensure};
 use cairn_client::PutOptions;
 use cairn_common::error::ErrorKind;
@@ -25,6 +25,11 @@ pub fn one_of_three_left(bug: Option<&'static str>) -> Result<()> {
             Ok(committed) => anyhow::bail!("P1: acknowledged with one chunkserver of three: {committed:?}"),
             Err(error) => ensure!(error.kind() == ErrorKind::Unavailable, "{error}"),
         }
+        // And by the program, whose client may have the bug.
+        let source = cluster.folder().join("during");
+        std::fs::write(&source, during.bytes())?;
+        let told = cluster.cli(&["put", &source.to_string_lossy(), &format!("cairn://{BUCKET}/during")])?;
+        ensure!(!told.status.success(), "P1: `cairn put` succeeded with one chunkserver of three");
         ensure!(look(&client, "during").await? == Seen::Absent, "a refused write is visible");
         ensure!(look(&client, "before").await? == Seen::File(before.length, before.hash()), "the wrong bytes");
         cluster.start_process("chunkserver-1")?;

@@ -179,6 +179,12 @@ pub fn all_copies(bug: Option<&'static str>, damage: Damage) -> Result<()> {
     block_on(async {
         let scene = Scene::start(bug).await?;
         scene.damage(damage, 3)?;
+        // A server first, before any reader has reported the copies: it may have the bug.
+        match scene.http()? {
+            Http::Whole(_) => bail!("the HTTP API answered 200 with a whole body though all copies are damaged"),
+            Http::Refused(status) => ensure!(status >= 500, "status {status}"),
+            Http::Broken(code) => ensure!(code == Some(18), "curl saw {code:?}, not a transfer that ended early"),
+        }
         match look(&scene.client, KEY).await {
             Ok(seen) => bail!("P3: {seen:?} was read though all copies are damaged"),
             Err(error) => {
@@ -192,11 +198,6 @@ pub fn all_copies(bug: Option<&'static str>, damage: Damage) -> Result<()> {
                     error.kind()
                 );
             }
-        }
-        match scene.http()? {
-            Http::Whole(_) => bail!("the HTTP API answered 200 with a whole body though all copies are damaged"),
-            Http::Refused(status) => ensure!(status >= 500, "status {status}"),
-            Http::Broken(code) => ensure!(code == Some(18), "curl saw {code:?}, not a transfer that ended early"),
         }
         let target = scene.cluster.folder().join("fetched");
         let fetched = scene.cluster.cli(&["get", &format!("cairn://{BUCKET}/{KEY}"), &target.to_string_lossy()])?;

@@ -4,6 +4,7 @@ use super::*;
 use crate::store::key::MisplacedKey;
 use cairn_common::limits::WINDOW_MAX_MS;
 use cairn_common::manifest::{Extent, ManifestError, PlacementProfile};
+use cairn_common::seam::must_fail_without;
 
 /// A commit of `k` with chunk 1 on the word of `servers`.
 fn commit_on(world: &World, servers: &[Server]) -> CommitFile {
@@ -221,4 +222,10 @@ fn a_commit_off_the_owners_says_where_the_chunk_is() {
     world.wait_ms(cairn_common::limits::READ_GRACE_MS);
     world.release();
     assert_eq!((row(&world), world.references(1)), (None, 0));
+}
+
+#[test]
+fn rules_about_receipts_are_missed_when_they_are_left_out() {
+    must_fail_without("count-receipts-of-dead-volumes", receipts_of_a_dead_volume_do_not_count);
+    must_fail_without("commit-below-quorum", quorum_is_of_the_configured_copies_and_not_of_the_nodes_alive);
 }

@@ -4,6 +4,7 @@ use super::*;
 use cairn_common::limits::{
     RELEASE_ROWS_MAX, SESSION_TTL_MS, SESSION_UNANSWERED_MAX, SESSIONS_MAX, WINDOW_MAX_MS, WINDOWS_MAX,
 };
+use cairn_common::seam::must_fail_without;
 
 fn at(world: &World, sequence: u64, lowest: u64, command: Command) -> Envelope {
     Envelope { session: Some(SessionSequence { session: world.session, sequence, lowest }), command }
@@ -188,4 +189,9 @@ fn a_session_closes_its_own_windows_only() {
     world.open_session();
     world.run(Command::CloseWindow { window }).unwrap();
     assert!(world.view().row(&crate::store::key::WindowStartKey(window)).unwrap().is_some());
+}
+
+#[test]
+fn a_rule_about_retries_is_missed_when_it_is_left_out() {
+    must_fail_without("retry-executed-twice", a_retry_gets_the_first_answer_and_does_nothing);
 }
