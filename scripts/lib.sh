@@ -43,6 +43,9 @@ need_packages() {
     { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; }; } >&2
 }
 
+# mkfs and losetup are there, and a plain login does not look there.
+PATH=$PATH:/usr/sbin:/sbin
+
 # g++: RocksDB and everything that is linked. libclang-dev: the bindings to RocksDB are made from its headers.
 build_packages=(g++ libclang-dev)
 
