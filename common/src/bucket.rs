@@ -36,8 +36,10 @@ pub struct Quota {
 /// New settings of a bucket; `None`: as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BucketChange {
-    /// How much it may hold.
-    pub quota: Option<Quota>,
+    /// How many bytes it may hold; `Some(None)`: any number.
+    pub quota_bytes: Option<Option<u64>>,
+    /// How many files it may hold; `Some(None)`: any number.
+    pub quota_files: Option<Option<u64>>,
     /// What anybody may read.
     pub public: Option<Vec<String>>,
     /// Its labels, all of them.
@@ -73,6 +75,11 @@ pub enum SettingsError {
 }
 
 impl BucketChange {
+    /// The quota that follows on `before`.
+    pub fn quota(&self, before: Quota) -> Quota {
+        Quota { bytes: self.quota_bytes.unwrap_or(before.bytes), files: self.quota_files.unwrap_or(before.files) }
+    }
+
     /// The first broken limit, if any.
     pub fn check(&self) -> Result<(), SettingsError> {
         if let Some(public) = &self.public {

@@ -59,9 +59,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
 pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> Step<Done> {
     change.check()?;
     let row = find(tx, name)?;
-    if let Some(quota) = &change.quota {
-        set_row(tx, &QuotaKey(row.id), quota);
-    }
+    let before = tx.get(&QuotaKey(row.id))?.unwrap_or_default();
+    set_row(tx, &QuotaKey(row.id), &change.quota(before));
     if let Some(public) = &change.public {
         set_row(tx, &PublicKey(row.id), public);
     }

@@ -6,7 +6,7 @@ use super::problem::{Outcome, Problem};
 use crate::upload::IncomingBody;
 use axum::body::Body;
 use axum::response::Response;
-use cairn_common::bucket::{BucketChange, Quota, Tags};
+use cairn_common::bucket::{BucketChange, Tags};
 use cairn_common::name::BucketName;
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::{BucketInfo, MasterError};
@@ -116,14 +116,9 @@ pub(crate) async fn put(call: Call, body: IncomingBody, name: BucketName) -> Out
 
 /// Configures a bucket.
 pub(crate) async fn patch(call: Call, body: IncomingBody, name: BucketName) -> Outcome<Response> {
-    let wanted: Change = json::read(body).await?.unwrap_or_default();
-    let quota = if wanted.quota_bytes.is_some() || wanted.quota_files.is_some() {
-        let now = call.client.bucket(&name).await?.settings.quota;
-        Some(Quota { bytes: wanted.quota_bytes.unwrap_or(now.bytes), files: wanted.quota_files.unwrap_or(now.files) })
-    } else {
-        None
-    };
-    call.client.set_bucket(&name, BucketChange { quota, public: wanted.public, tags: wanted.tags }).await?;
+    let Change { quota_bytes, quota_files, public, tags } = json::read(body).await?.unwrap_or_default();
+    let change = BucketChange { quota_bytes, quota_files, public, tags };
+    call.client.set_bucket(&name, change).await?;
     Ok(json::answer(StatusCode::OK, &Document::from(call.client.bucket(&name).await?)))
 }
 

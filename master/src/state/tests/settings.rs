@@ -13,7 +13,7 @@ fn set(world: &mut World, change: BucketChange) -> Outcome {
 }
 
 fn quota(world: &mut World, bytes: Option<u64>, files: Option<u64>) {
-    let change = BucketChange { quota: Some(Quota { bytes, files }), ..BucketChange::default() };
+    let change = BucketChange { quota_bytes: Some(bytes), quota_files: Some(files), ..BucketChange::default() };
     assert_eq!(set(world, change), Ok(Done::Nothing));
 }
 
@@ -29,6 +29,17 @@ fn full<T: std::fmt::Debug>(outcome: &Result<T, Refusal>) -> Option<&'static str
         Err(Refusal::QuotaFiles { .. }) => Some("files"),
         Err(other) => panic!("{other}"),
     }
+}
+
+#[test]
+fn one_half_of_a_quota_leaves_the_other_as_it_was() {
+    let mut world = World::new();
+    set(&mut world, BucketChange { quota_bytes: Some(Some(7)), ..BucketChange::default() }).unwrap();
+    set(&mut world, BucketChange { quota_files: Some(Some(3)), ..BucketChange::default() }).unwrap();
+    let settings = |world: &World| query::bucket(world.view(), &world.members(), &name("one")).unwrap().settings.quota;
+    assert_eq!(settings(&world), Quota { bytes: Some(7), files: Some(3) });
+    set(&mut world, BucketChange { quota_bytes: Some(None), ..BucketChange::default() }).unwrap();
+    assert_eq!(settings(&world), Quota { bytes: None, files: Some(3) });
 }
 
 #[test]

@@ -330,7 +330,7 @@ impl State {
             Command::SetBucket { name, change } => {
                 change.check()?;
                 let BucketSettings { quota, public, tags } = &mut self.bucket(&name)?.settings;
-                *quota = change.quota.unwrap_or(*quota);
+                *quota = change.quota(*quota);
                 *public = change.public.unwrap_or_else(|| public.clone());
                 *tags = change.tags.unwrap_or_else(|| tags.clone());
                 Done::Nothing
