@@ -33,6 +33,9 @@ pub struct WriteToken {
     pub limit_bytes: u64,
     /// Last millisecond (since 1970) at which the node accepts it.
     pub expires_ms: u64,
+    /// Whether its bearer may get receipts for chunks of the domain by naming them, without showing their bytes. Only for those
+    /// who may read everything of the tenant: to them a hash says nothing that they could not have (P5).
+    pub finds: bool,
     /// The proof.
     pub mac: Mac,
 }
@@ -99,7 +102,16 @@ impl TokenKeys {
 
     /// Masters: a write token for this node.
     pub fn write_token(&self, domain: Domain, window: WindowId, limit_bytes: u64, expires_ms: u64) -> WriteToken {
-        let mut token = WriteToken { key: self.key, domain, window, limit_bytes, expires_ms, mac: Mac([0; 16]) };
+        let mac = Mac([0; 16]);
+        self.sign(WriteToken { key: self.key, domain, window, limit_bytes, expires_ms, finds: false, mac })
+    }
+
+    /// Masters: the same write token for somebody who may read everything of the tenant.
+    pub fn finding(&self, token: WriteToken) -> WriteToken {
+        self.sign(WriteToken { finds: true, ..token })
+    }
+
+    fn sign(&self, mut token: WriteToken) -> WriteToken {
         token.mac = self.write.mac(&self.write_input(&token));
         token
     }
@@ -180,6 +192,7 @@ impl TokenKeys {
             .number(token.window.0)
             .number(token.limit_bytes)
             .number(token.expires_ms)
+            .number(u64::from(token.finds))
     }
 
     fn chunk_input(&self, purpose: &'static str, address: &ChunkAddress, expires_ms: u64) -> MacInput {
@@ -247,11 +260,14 @@ mod tests {
             WriteToken { window: WindowId(6), ..token.clone() },
             WriteToken { limit_bytes: 101, ..token.clone() },
             WriteToken { expires_ms: 2000, ..token.clone() },
+            WriteToken { finds: true, ..token.clone() },
             WriteToken { mac: Mac([0; 16]), ..token.clone() },
         ];
         for token in altered {
             assert_eq!(keys(1).check_write(&token, token.domain, 0), Err(TokenError::Invalid), "{token:?}");
         }
+        let finding = keys(1).finding(token);
+        assert!(finding.finds && keys(1).check_write(&finding, Domain(1), 0).is_ok());
     }
 
     #[test]

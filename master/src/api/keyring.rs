@@ -54,6 +54,11 @@ impl Keyring {
         self.node(node).write_token(domain, window, limit_bytes, expires_ms)
     }
 
+    /// The same token for somebody who may read everything of the tenant.
+    pub(crate) fn finding(&self, node: NodeId, token: WriteToken) -> WriteToken {
+        self.node(node).finding(token)
+    }
+
     pub(crate) fn read_token(&self, node: NodeId, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
         self.node(node).read_token(address, expires_ms)
     }

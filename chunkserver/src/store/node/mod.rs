@@ -60,6 +60,15 @@ struct Target {
     prepared: Prepared,
 }
 
+/// Which chunks a window may have attested without their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Those it wrote or found before.
+    Own,
+    /// All of its domain.
+    Any,
+}
+
 impl Store {
     /// A store of these volumes; blocking work runs on `pool`.
     pub fn new(volumes: Vec<Arc<Volume>>, pool: Pool) -> Store {
@@ -92,14 +101,20 @@ impl Store {
         Err(failed)
     }
 
-    /// Attests a chunk anew for the window that wrote or found it here. `None`: it is not here, or was not this window's: whoever
-    /// cannot show the bytes learns nothing (P5).
-    pub async fn touch(&self, address: ChunkAddress, touched: Stamp) -> Result<Option<Stored>, PutError> {
+    /// Attests a chunk anew for the window that wrote or found it here, after reading it back; with [`Finding::Any`] also for a
+    /// window that never showed its bytes. `None`: it is not here, or is not for this window: whoever cannot show the bytes and may not
+    /// read everything learns nothing (P5).
+    pub async fn touch(
+        &self,
+        address: ChunkAddress,
+        touched: Stamp,
+        finding: Finding,
+    ) -> Result<Option<Stored>, PutError> {
         let volumes = self.volumes.clone();
         let prepared = self.pool.run(move || {
             let mine = |volume: &&Arc<Volume>| {
                 let row = volume.find(&address).ok().flatten();
-                volume.is_serving() && row.is_some_and(|row| row.touched == touched)
+                volume.is_serving() && row.is_some_and(|row| finding == Finding::Any || row.touched == touched)
             };
             let with_copy = volumes.iter().filter(mine).filter_map(|volume| {
                 let prepared = volume.prepare(&address).ok().filter(|prepared| prepared.row.is_some())?;
