@@ -32,6 +32,7 @@
 //! Read in this order: [`client`](Client), `put`, `replicas`, `get`, `fetch`, `session`, `cluster`.
 
 mod admin;
+mod backup;
 mod buckets;
 mod budget;
 mod client;
@@ -49,6 +50,7 @@ mod source;
 mod uploads;
 
 pub use admin::NewKey;
+pub use backup::Backup;
 pub use client::{Client, LocalNode};
 pub use cluster::ClusterView;
 pub use error::{ConnectError, Error, GetError, PutError};

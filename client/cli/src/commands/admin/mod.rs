@@ -1,6 +1,7 @@
 //! `admin`: looking after the cluster. Needs a key that may administer it.
 
 mod audit;
+mod backup;
 mod collect;
 mod join_token;
 mod key;
@@ -36,6 +37,8 @@ pub(crate) enum AdminVerb {
     Collect(collect::CollectVerb),
     /// Check that every chunk of every file is where it belongs
     Audit(audit::AuditArgs),
+    /// Write the masters' state into a file, for `cairn master restore`
+    Backup(backup::BackupArgs),
 }
 
 /// Verbs of `admin node`.
@@ -63,6 +66,7 @@ impl AdminVerb {
             AdminVerb::Node(NodeVerb::Set(_)) => "admin node set",
             AdminVerb::Collect(verb) => verb.name(),
             AdminVerb::Audit(_) => "admin audit",
+            AdminVerb::Backup(_) => "admin backup",
             AdminVerb::Key(verb) => verb.name(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(_)) => "admin join-token create",
         }
@@ -75,7 +79,8 @@ impl AdminVerb {
             AdminVerb::Node(NodeVerb::Drain(args)) => args.what_if,
             AdminVerb::Node(NodeVerb::Set(args)) => args.what_if,
             AdminVerb::Node(NodeVerb::Rm(args)) => args.dry.dry_run,
-            AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) | AdminVerb::Collect(_) | AdminVerb::Audit(_) => false,
+            AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) | AdminVerb::Collect(_) => false,
+            AdminVerb::Audit(_) | AdminVerb::Backup(_) => false,
             AdminVerb::Key(verb) => verb.dry_run(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => dry.dry_run,
         }
@@ -93,6 +98,7 @@ pub(crate) async fn run(session: &Session, verb: AdminVerb) -> Result<Tally, Fai
         AdminVerb::Node(NodeVerb::Set(args)) => leave::set(session, args).await,
         AdminVerb::Collect(verb) => collect::run(session, verb).await,
         AdminVerb::Audit(args) => audit::run(session, args).await,
+        AdminVerb::Backup(args) => backup::run(session, args).await,
         AdminVerb::Key(verb) => key::run(session, verb).await,
         AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => join_token::create(session, dry).await,
     }
