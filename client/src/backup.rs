@@ -20,7 +20,7 @@ pub struct Backup {
 /// Where the stream of a backup is.
 enum At {
     Start,
-    Page(Writer, u64),
+    Page(Box<Writer>, u64),
     End,
 }
 
@@ -49,7 +49,7 @@ impl Backup {
                 At::End => return None,
                 At::Start => {
                     let (writer, piece) = Writer::begin(&backup.encoded);
-                    (Ok(piece), At::Page(writer, 0))
+                    (Ok(piece), At::Page(Box::new(writer), 0))
                 }
                 At::Page(writer, page) => match backup.page(page).await {
                     Err(error) => (Err(error), At::End),
