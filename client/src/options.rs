@@ -40,9 +40,9 @@ impl ClientConfig {
     }
 }
 
-/// Told how far an operation is. Called from the operation's own task: must return at once.
+/// Told how far a put is; a get yields its bytes, which can be counted. Called from the operation's own task: must return at once.
 pub trait Progress: Send + Sync {
-    /// `bytes` more are durable on a write quorum (put) or have been yielded (get).
+    /// `bytes` more are durable on a write quorum.
     fn advanced(&self, bytes: u64);
 
     /// Of those, `bytes` were stored before and were not sent again.

@@ -167,8 +167,9 @@ impl ChunkService for Service {
 
     /// The ring is looked at before the disk and after it: the answer is given at the ring that was asked about, or not at all.
     async fn confirm(&self, request: ConfirmChunk) -> Result<u32, ChunkError> {
-        let ConfirmChunk { address, token, epoch } = request;
-        self.keys.check_confirm(&token, &address, self.clock.wall_ms())?;
+        let ConfirmChunk { address, token, epoch, stamp } = request;
+        self.keys.check_confirm(&token, &address, stamp, self.clock.wall_ms())?;
+        let spared = if seeded_bug("confirm-without-touch") { Stamp::ZERO } else { stamp };
         let at_epoch = || {
             let own = self.view.epoch();
             if own == epoch || seeded_bug("confirm-at-any-epoch") { Ok(()) } else { Err(ChunkError::OtherEpoch(own)) }
@@ -178,7 +179,7 @@ impl ChunkService for Service {
             return Err(ChunkError::Unavailable("another run of this node has begun".to_owned()));
         }
         let _permit = self.confirms.acquire().await.expect("never closed");
-        let length = self.store.confirm(address).await.map_err(put_error)?.ok_or(ChunkError::Absent)?;
+        let length = self.store.confirm(address, spared).await.map_err(put_error)?.ok_or(ChunkError::Absent)?;
         at_epoch()?;
         Ok(length)
     }

@@ -175,7 +175,8 @@ fn need_of_command(command: &Command) -> Need<'_> {
         | Command::SetReplicas { .. }
         | Command::SetMaster { .. }
         | Command::SetVoters { .. }
-        | Command::SetCollection { .. } => Need::ClusterAdmin,
+        | Command::SetCollection { .. }
+        | Command::SetRebalance { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
         | Command::AddNode { .. }

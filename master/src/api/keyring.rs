@@ -2,7 +2,7 @@
 
 use cairn_common::auth::{ClusterKey, OpenTicket, ReadToken, Receipt, Secret, TokenError, TokenKeys, WriteToken};
 use cairn_common::chunk::ChunkAddress;
-use cairn_common::ids::{Domain, Generation, KeyId, ManifestId, NodeId, WindowId};
+use cairn_common::ids::{Domain, Generation, KeyId, ManifestId, NodeId, Stamp, WindowId};
 use cairn_common::listen::Authority;
 use cairn_common::seam::Random;
 use std::collections::BTreeMap;
@@ -63,8 +63,14 @@ impl Keyring {
         self.node(node).read_token(address, expires_ms)
     }
 
-    pub(crate) fn confirm_token(&self, node: NodeId, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
-        self.node(node).confirm_token(address, expires_ms)
+    pub(crate) fn confirm_token(
+        &self,
+        node: NodeId,
+        address: &ChunkAddress,
+        stamp: Stamp,
+        expires_ms: u64,
+    ) -> ReadToken {
+        self.node(node).confirm_token(address, stamp, expires_ms)
     }
 
     pub(crate) fn check_receipt(&self, receipt: &Receipt, address: &ChunkAddress) -> Result<(), TokenError> {

@@ -4,7 +4,7 @@
 //! volume fails or fills up while it is being written, the next one takes it. Blocking work runs on a bounded pool.
 
 use super::index::{After, IndexError, Row};
-use super::volume::{AppendError, ChunkReader, Prepared, ReadError, Removal, RemoveIf, Volume};
+use super::volume::{AppendError, ChunkReader, Prepared, ReadError, Removal, RemoveIf, ScrubMark, Volume};
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
 use cairn_common::ids::{Slot, Stamp, VolumeId};
 use cairn_common::limits::{INVENTORY_PAGE_MAX, REPORTED_CHECKS_MAX};
@@ -150,6 +150,29 @@ impl Store {
         self.pool.run(find).await
     }
 
+    /// How far reading everything back was at the last start: as far as on the disk that has seen least of it.
+    pub(crate) async fn scrubbed(&self) -> ScrubMark {
+        let volumes = self.volumes.clone();
+        let least = move || {
+            let marks = volumes.iter().filter(|volume| volume.is_serving()).map(|volume| volume.scrubbed());
+            marks.min_by_key(|mark| (mark.ended_ms, mark.slot)).unwrap_or_default()
+        };
+        self.pool.run(least).await
+    }
+
+    /// Leaves on every disk how far reading everything back is. Where that fails, the next start reads more.
+    pub(crate) async fn leave_scrubbed(&self, mark: ScrubMark) {
+        let volumes = self.volumes.clone();
+        let leave = move || {
+            for volume in volumes.iter().filter(|volume| volume.is_serving()) {
+                if let Err(error) = volume.leave_scrubbed(mark) {
+                    tracing::debug!(volume = %volume.id(), %error, "how far the scrub is was not left on the disk");
+                }
+            }
+        };
+        self.pool.run(leave).await;
+    }
+
     /// Runs blocking work on the store's pool.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.pool.run(work).await
@@ -192,9 +215,9 @@ impl Store {
         }
     }
 
-    /// Reads a chunk back and hashes it, and makes sure that it is here after every removal that was decided on before: its length,
-    /// if a good copy is on a volume in service, fsynced.
-    pub async fn confirm(&self, address: ChunkAddress) -> Result<Option<u32>, PutError> {
+    /// Reads a chunk back and hashes it, and has every removal spare it that was decided on before `touched` or has been done by now:
+    /// its length, if a good copy is on a volume in service, fsynced.
+    pub async fn confirm(&self, address: ChunkAddress, touched: Stamp) -> Result<Option<u32>, PutError> {
         let volumes = self.volumes.clone();
         let prepared = self.pool.run(move || {
             let serving = volumes.iter().filter(|volume| volume.is_serving());
@@ -205,8 +228,7 @@ impl Store {
             with_copy.collect::<Vec<Target>>()
         });
         for Target { volume, prepared } in prepared.await {
-            // A touch that is older than any: only the place in the volume's order is wanted.
-            match volume.touch(address, Stamp::ZERO, prepared).await {
+            match volume.touch(address, touched, prepared).await {
                 Ok(Some(placed)) => return Ok(Some(placed.length)),
                 Ok(None) => {}
                 Err(error) => return Err(PutError::Failed { volume: volume.id(), reason: error.to_string() }),
