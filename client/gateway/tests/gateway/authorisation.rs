@@ -159,8 +159,9 @@ async fn a_right_signature_of_a_key_without_rights_does_nothing_over_s3() {
             continue;
         }
         gateway.masters.add_key(access, SECRET, cluster_admin, grants);
-        // Any key may ask which buckets it sees.
-        for (method, target, copy) in ROUTES.into_iter().filter(|(_, target, _)| *target != "/") {
+        // Any key may ask which buckets it sees, and whether one is there that it does: that, the masters know.
+        let judged_there = |method: &str, target: &str| target == "/" || (method, target) == ("HEAD", "/bucket");
+        for (method, target, copy) in ROUTES.into_iter().filter(|(method, target, _)| !judged_there(method, target)) {
             for mode in MODES {
                 let mut asked = Request::new(method, target).with("x-amz-decoded-content-length", "0");
                 if !copy.is_empty() {
@@ -177,5 +178,5 @@ async fn a_right_signature_of_a_key_without_rights_does_nothing_over_s3() {
             }
         }
     }
-    assert_eq!(cases, 31 * 5 * 4);
+    assert_eq!(cases, 30 * 5 * 4);
 }
