@@ -19,11 +19,11 @@ def is_tls(cluster):
     return cluster.s3.startswith("https")
 
 
-def in_python(cluster, program, *arguments):
+def in_python(cluster, program, *arguments, python=sys.executable):
     """Runs a program in a process of its own: some libraries read the certificates to trust from the environment, once."""
     trust = {"SSL_CERT_FILE": cluster.ca} if cluster.ca else {}
     settings = {"s3": cluster.s3, "region": cluster.region, "access": cluster.access, "secret": cluster.secret, "ca": cluster.ca}
-    command = [sys.executable, "-c", program, json.dumps(settings), *map(str, arguments)]
+    command = [python, "-c", program, json.dumps(settings), *map(str, arguments)]
     done = subprocess.run(command, env={**cluster.environment(), **trust}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -138,6 +138,36 @@ assert not operator.exists("d/b")
 
 def test_opendal_writes_copies_and_removes(cluster, bucket):
     in_python(cluster, OPENDAL, bucket)
+
+
+S3FS = """
+import json, os, sys
+import pandas, s3fs
+settings, bucket = json.loads(sys.argv[1]), sys.argv[2]
+options = {"key": settings["access"], "secret": settings["secret"], "endpoint_url": settings["s3"]}
+options["client_kwargs"] = {"region_name": settings["region"], "verify": settings["ca"]}
+files = s3fs.S3FileSystem(**options)
+data = os.urandom(12_000_000)
+with files.open(f"{bucket}/d/large", "wb", block_size=5 << 20) as file:
+    file.write(data)
+files.pipe(f"{bucket}/d/small", b"hello")
+with files.open(f"{bucket}/d/large", "rb") as file:
+    file.seek(6_000_001)
+    assert file.read(9) == data[6_000_001:6_000_010]
+assert files.cat(f"{bucket}/d/large") == data and files.cat(f"{bucket}/d/small") == b"hello"
+assert files.ls(f"{bucket}/d") == [f"{bucket}/d/large", f"{bucket}/d/small"]
+files.copy(f"{bucket}/d/large", f"{bucket}/copy")
+files.mv(f"{bucket}/copy", f"{bucket}/moved")
+assert files.info(f"{bucket}/moved")["size"] == len(data) and not files.exists(f"{bucket}/copy")
+frame = pandas.DataFrame({"a": range(1000), "b": [str(i) for i in range(1000)]})
+frame.to_csv(f"s3://{bucket}/frame.csv", index=False, storage_options=options)
+assert pandas.read_csv(f"s3://{bucket}/frame.csv", storage_options=options, dtype={"b": str}).equals(frame)
+files.rm(f"{bucket}", recursive=True)
+"""
+
+
+def test_s3fs_and_pandas_read_and_write_frames(cluster, bucket):
+    in_python(cluster, S3FS, bucket, python=os.path.join(sys.prefix, "aio", "bin", "python"))
 
 
 def test_s3cmd_puts_syncs_and_removes(cluster, bucket, tmp_path):
