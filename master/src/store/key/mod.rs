@@ -31,7 +31,10 @@ pub use manifest::{
 };
 pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
-pub use upload::{FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey, StagingRow};
+pub use upload::{
+    AppendedKey, AppendedRow, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey,
+    StagingRow,
+};
 
 use super::{Cursor, StoreError, Table};
 use bytes::Bytes;
@@ -126,6 +129,7 @@ pub(crate) enum SystemKind {
     Multipart = 21,
     Part = 22,
     Finished = 23,
+    Appended = 26,
     Due = 30,
     Hold = 31,
     Misplaced = 32,
