@@ -1,5 +1,7 @@
 //! The suites as functions: what they counted, or the promise that was broken.
 
+pub mod away;
+pub mod disks;
 pub mod dry_disk;
 pub mod epochs;
 pub mod healing;

@@ -691,6 +691,7 @@ impl State {
             leader: Some(NodeId(1)),
             alarms: Vec::new(),
             collect: Default::default(),
+            rebalance: Default::default(),
             entries: self.last,
             commands: self.last,
         }
