@@ -10,13 +10,16 @@ pub mod state;
 pub mod store;
 
 mod api;
+mod digests;
 mod machine;
 mod members;
 mod peers;
+mod restore;
 mod server;
 mod stores;
 mod tasks;
 mod watch;
 
 pub use api::MasterFrames;
+pub use restore::{RestoreError, Restored, RestoredMaster, restore};
 pub use server::{Bootstrap, MasterConfig, MasterSeams, MasterServer, StartError};

@@ -24,7 +24,8 @@ fn counted(cluster: &Cluster, name: &str) -> u64 {
     let nodes = cluster.processes().unwrap();
     let count = |api: &String| {
         let user = format!("{access}:{secret}");
-        let output = Command::new("curl").args(["-q", "-fsS", "-u", &user, &format!("{api}/metrics")]).output().unwrap();
+        let output =
+            Command::new("curl").args(["-q", "-fsS", "-u", &user, &format!("{api}/metrics")]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());

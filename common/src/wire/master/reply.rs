@@ -88,6 +88,26 @@ pub enum MasterReply {
     Placement(Placement),
     /// A stretch of an audit.
     Audited(Audited),
+    /// A backup is begun.
+    BackupBegun {
+        /// To ask for its pages by.
+        id: u64,
+        /// [`Header`](crate::backup::Header), encoded.
+        header: Bytes,
+    },
+    /// A page of a backup.
+    BackupPage(BackupPage),
+}
+
+/// A page of a backup, or what there is instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackupPage {
+    /// Rows, and the BLAKE3 of these bytes.
+    Rows(Bytes, [u8; 32]),
+    /// There are no more.
+    End,
+    /// The master that began it leads no more, or has dropped it: begin again.
+    Gone,
 }
 
 /// Something that is there, or that the condition says the client has.

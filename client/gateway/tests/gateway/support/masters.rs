@@ -218,6 +218,7 @@ impl State {
                     domain: Domain(1),
                     window,
                     limit_bytes: u64::MAX,
+                    finds: false,
                     expires_ms: NEVER_MS,
                     mac: Mac([0; 16]),
                 };
@@ -707,6 +708,7 @@ impl State {
             leader: Some(NodeId(1)),
             alarms: Vec::new(),
             collect: Default::default(),
+            rebalance: Default::default(),
             entries: self.last,
             commands: self.last,
         }
