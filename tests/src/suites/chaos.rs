@@ -42,6 +42,8 @@ pub enum Fault {
     StopLeader,
     /// A follower is stopped.
     StopFollower,
+    /// The leader hears no other master and none hears it; clients reach all.
+    IsolateLeader,
     /// The leader hears nobody and nobody hears it, clients included.
     CutLeader,
     /// Leader and one follower do not hear each other; all others hear both.
@@ -58,7 +60,8 @@ pub enum Fault {
     StopAndCut,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
+    Fault::IsolateLeader,
     Fault::KillLeader,
     Fault::StopLeader,
     Fault::CutLeader,
@@ -165,13 +168,17 @@ impl World {
 
     fn begin(&self, fault: Fault, members: &[String]) -> Result<()> {
         let (cluster, [leader, one, other]) = (&self.cluster, three(members)?);
+        let both_ways = |a: &str, b: &str, change: fn(&Cluster, &str, &str) -> Result<()>| {
+            change(cluster, a, b).and_then(|()| change(cluster, b, a))
+        };
         match fault {
             Fault::KillLeader => cluster.kill(leader, "KILL"),
             Fault::KillFollower => cluster.kill(one, "KILL"),
             Fault::StopLeader => cluster.kill(leader, "STOP"),
             Fault::StopFollower => cluster.kill(one, "STOP"),
+            Fault::IsolateLeader => [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::lose)),
             Fault::CutLeader => cluster.cut_off(leader),
-            Fault::CutBetween => cluster.lose(leader, one).and_then(|()| cluster.lose(one, leader)),
+            Fault::CutBetween => both_ways(leader, one, Cluster::lose),
             Fault::OneWay => cluster.lose(leader, one),
             Fault::Transfer => transfer(cluster, one),
             Fault::RestartAll => {
@@ -182,25 +189,29 @@ impl World {
             Fault::KillAndTransfer => cluster.kill(one, "KILL").and_then(|()| transfer(cluster, other)),
             Fault::StopAndCut => {
                 cluster.kill(leader, "STOP")?;
-                cluster.lose(one, other).and_then(|()| cluster.lose(other, one))
+                both_ways(one, other, Cluster::lose)
             }
         }
     }
 
     fn end(&self, fault: Fault, members: &[String]) -> Result<()> {
         let (cluster, [leader, one, other]) = (&self.cluster, three(members)?);
+        let both_ways = |a: &str, b: &str, change: fn(&Cluster, &str, &str) -> Result<()>| {
+            change(cluster, a, b).and_then(|()| change(cluster, b, a))
+        };
         match fault {
             Fault::KillLeader => cluster.start_process(leader),
             Fault::KillFollower | Fault::KillAndTransfer => cluster.start_process(one),
             Fault::StopLeader => cluster.kill(leader, "CONT"),
             Fault::StopFollower => cluster.kill(one, "CONT"),
+            Fault::IsolateLeader => [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::mend)),
             Fault::CutLeader => cluster.reconnect(leader),
-            Fault::CutBetween => cluster.mend(leader, one).and_then(|()| cluster.mend(one, leader)),
+            Fault::CutBetween => both_ways(leader, one, Cluster::mend),
             Fault::OneWay => cluster.mend(leader, one),
             Fault::Transfer => Ok(()),
             Fault::RestartAll => start_together(cluster, members),
             Fault::StopAndCut => {
-                cluster.mend(one, other).and_then(|()| cluster.mend(other, one))?;
+                both_ways(one, other, Cluster::mend)?;
                 cluster.kill(leader, "CONT")
             }
         }

@@ -144,6 +144,27 @@ pub fn one_of_three_left() -> Result<()> {
     })
 }
 
+/// Three masters apply the same entries for a while, and compare what they came to: none complains, none ends.
+pub fn states_agree(bug: Option<&'static str>) -> Result<()> {
+    block_on(async {
+        let cluster = Cluster::start(three_masters(bug))?;
+        let client = client_with_bucket(&cluster).await?;
+        // One entry each, more than lie between two places at which states are compared.
+        for number in 0..150 {
+            let body = Body { seed: number, length: 100 };
+            client.put(&path(&format!("same/{number}"))?, body.source(), PutOptions::default()).await?;
+        }
+        // Long enough to compare twice.
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let complaints = cluster.complaints()?;
+        ensure!(complaints.is_empty(), "{complaints:?}");
+        let down = cluster.processes()?.into_iter().find(|process| process.pid.is_none());
+        ensure!(down.is_none(), "a master has ended: {down:?}");
+        client.close().await;
+        cluster.wipe()
+    })
+}
+
 /// From one master to three, to five, and back to one, under load. No operation of a client fails.
 pub fn growing_and_shrinking(seed: u64) -> Result<Counted> {
     block_on(async {

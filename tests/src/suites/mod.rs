@@ -4,6 +4,7 @@ pub mod backup;
 pub mod chaos;
 pub mod dry_disk;
 pub mod epochs;
+pub mod full_master;
 pub mod healing;
 pub mod kills;
 pub mod masters;
