@@ -21,6 +21,9 @@ pub struct ClientConfig {
     pub buffer_bytes: usize,
     /// Chunks that one upload or download has in flight.
     pub parallel: usize,
+    /// Ask for chunks by their names before their bytes are sent: for uploads that are tried again, and clients far away. Has an
+    /// effect only for keys that may read everything of their tenant.
+    pub find: bool,
 }
 
 impl ClientConfig {
@@ -32,6 +35,7 @@ impl ClientConfig {
             tls: TlsTrust::System,
             buffer_bytes: limits::BUFFER_BUDGET_BYTES,
             parallel: 4,
+            find: false,
         }
     }
 }
@@ -40,6 +44,9 @@ impl ClientConfig {
 pub trait Progress: Send + Sync {
     /// `bytes` more are durable on a write quorum.
     fn advanced(&self, bytes: u64);
+
+    /// Of those, `bytes` were stored before and were not sent again.
+    fn found(&self, _bytes: u64) {}
 }
 
 /// What is stored with a file, and on which condition.

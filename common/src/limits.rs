@@ -33,6 +33,10 @@ pub const PARTS_MAX: u32 = 10_000;
 pub const PART_MIN_BYTES: u64 = 5 << 20;
 /// Largest part of a multipart upload and largest single S3 PUT.
 pub const PART_MAX_BYTES: u64 = 5 << 30;
+/// Parts of an upload that is appended to. All of them are let go in one step when it ends by itself.
+pub const APPENDED_PARTS_MAX: u32 = 1_000;
+/// Length of an upload that is appended to: parts of 2 GiB take half of its parts, and leave the others to broken connections.
+pub const APPENDED_MAX_BYTES: u64 = 1 << 40;
 /// Keys in one list page, one batch delete, one atomic rename or batch.
 pub const LIST_MAX_KEYS: u32 = 1000;
 /// Rows that one list page may walk over before it answers with what it has.
@@ -71,6 +75,9 @@ pub const FRAME_MAX_BYTES: usize = 8 << 20;
 /// Requests in flight on one framed connection.
 pub const FRAME_REQUESTS_MAX: usize = 1024;
 
+/// How far a master's clock may be from what most masters have.
+pub const CLOCKS_APART_MAX_MS: u64 = 5 * 60_000;
+
 /// Life of a session without a renewal.
 pub const SESSION_TTL_MS: u64 = 5 * 60_000;
 /// How often a session is renewed.
@@ -105,6 +112,8 @@ pub const READ_GRACE_MS: u64 = 60 * 60_000;
 pub const UPLOAD_RESULT_MS: u64 = 24 * 60 * 60_000;
 /// How long a staged upload stays without being appended to.
 pub const STAGED_UPLOAD_MS: u64 = 24 * 60 * 60_000;
+/// Life of an upload that is appended to.
+pub const APPENDED_UPLOAD_MS: u64 = 7 * 24 * 60 * 60_000;
 /// How far a client's clock may be off when it signs a request, as S3.
 pub const CLOCK_SKEW_MS: u64 = 15 * 60_000;
 /// Life of a join token.

@@ -140,7 +140,8 @@ async fn main() {
     let folder = arguments.next().expect("usage: log_bench FOLDER [MASTERS]");
     let masters: u32 = arguments.next().map_or(1, |text| text.parse().expect("a number of masters"));
     let (peers, syncs): (Peers, Arc<AtomicU64>) = Default::default();
-    let all: Vec<Arc<Group>> = (1..=masters).map(|node| start(folder.as_ref(), node, masters, &peers, &syncs)).collect();
+    let all: Vec<Arc<Group>> =
+        (1..=masters).map(|node| start(folder.as_ref(), node, masters, &peers, &syncs)).collect();
     let _ = peers.set(all.clone());
     let group = loop {
         if let Some(leader) = all.iter().find(|group| group.status().leading) {

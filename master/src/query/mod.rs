@@ -21,7 +21,7 @@ pub use access::{join_token, key, keys};
 pub use bucket::{bucket, buckets, is_public, tenant_of};
 pub use cluster::{Counts, counts, release_due};
 pub use file::{FileBytes, OpenedFile, WhereFile, WhereStretch, open, stat, where_is};
-pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, references};
+pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, rebalance, references};
 pub use list::list;
 pub use page::{Page, PageLimits, Stretch, page};
 pub use session::{SessionInfo, oldest_window, session, sessions_due, window_end};

@@ -152,7 +152,9 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
             staging::append(tx, *staging, *index, entries, receipts)
         }
         Command::AbortStaging { staging } => staging::abort(tx, *staging),
-        Command::BeginMultipart { path, attributes, checksum } => multipart::begin(tx, path, attributes, checksum),
+        Command::BeginMultipart { path, attributes, checksum, length } => {
+            multipart::begin(tx, path, attributes, checksum, *length)
+        }
         Command::CommitPart(part) => multipart::commit_part(tx, part),
         Command::CopyPart { upload, number, from, from_condition, range } => {
             multipart::copy_part(tx, upload, *number, from, from_condition, *range)
@@ -181,6 +183,7 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::SetCollection { paused, approve, read_grace_ms } => {
             collection::set(tx, *paused, *approve, *read_grace_ms)
         }
+        Command::SetRebalance { paused, bytes_per_second } => collection::set_rebalance(tx, *paused, *bytes_per_second),
         Command::CreateKey(record) => access::create_key(tx, record),
         Command::DeleteKey { access } => access::delete_key(tx, access),
         Command::CreateJoinToken { id, secret_hash, expires } => {

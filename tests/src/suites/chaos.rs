@@ -76,9 +76,9 @@ const FAULTS: [Fault; 12] = [
 ];
 
 impl Fault {
-    /// Whether the others can go on at once, so that the time until they do means something.
-    fn leaves_a_majority(self) -> bool {
-        !matches!(self, Fault::RestartAll | Fault::StopAndCut)
+    /// Whether the leader is lost and the others can elect another.
+    fn takes_the_leader(self) -> bool {
+        matches!(self, Fault::KillLeader | Fault::StopLeader | Fault::IsolateLeader | Fault::CutLeader)
     }
 }
 
@@ -93,7 +93,7 @@ pub struct Report {
     pub unknown: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<Fault, u64>,
-    /// For faults that leave a majority: time from the fault to the next acknowledged write that was begun after it, in
+    /// For faults that take the leader from a majority: time from the fault to the next acknowledged write that was begun after it, in
     /// milliseconds, sorted.
     pub again_ms: Vec<u64>,
     /// Terms that passed: elections, those that were asked for included.
@@ -125,7 +125,7 @@ pub fn run(bug: Option<&'static str>, seed: u64, rounds: u64) -> Result<Report> 
             *report.faults.entry(fault).or_default() += 1;
             let again = world.round(&client, round, fault, &mut dice);
             let again = again.await.with_context(|| format!("round {round}, {fault:?}"))?;
-            report.again_ms.extend(Some(again).filter(|_| fault.leaves_a_majority()));
+            report.again_ms.extend(Some(again).filter(|_| fault.takes_the_leader()));
             world.judge(&mut report).with_context(|| format!("round {round}, {fault:?}"))?;
         }
         converge(&world.cluster).await?;
@@ -176,7 +176,9 @@ impl World {
             Fault::KillFollower => cluster.kill(one, "KILL"),
             Fault::StopLeader => cluster.kill(leader, "STOP"),
             Fault::StopFollower => cluster.kill(one, "STOP"),
-            Fault::IsolateLeader => [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::lose)),
+            Fault::IsolateLeader => {
+                [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::lose))
+            }
             Fault::CutLeader => cluster.cut_off(leader),
             Fault::CutBetween => both_ways(leader, one, Cluster::lose),
             Fault::OneWay => cluster.lose(leader, one),
@@ -204,7 +206,9 @@ impl World {
             Fault::KillFollower | Fault::KillAndTransfer => cluster.start_process(one),
             Fault::StopLeader => cluster.kill(leader, "CONT"),
             Fault::StopFollower => cluster.kill(one, "CONT"),
-            Fault::IsolateLeader => [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::mend)),
+            Fault::IsolateLeader => {
+                [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::mend))
+            }
             Fault::CutLeader => cluster.reconnect(leader),
             Fault::CutBetween => both_ways(leader, one, Cluster::mend),
             Fault::OneWay => cluster.mend(leader, one),

@@ -139,6 +139,10 @@ pub enum Command {
         attributes: Attributes,
         /// Name of the checksum algorithm asked for, as S3 spells it, and whether it is of the full object.
         checksum: Option<(String, bool)>,
+        /// Of an upload that is appended to: the length of the whole, in bytes. Its parts, of any size, come one after the
+        /// other and stay as they are, so that whoever sends the next knows where it begins; it becomes a file only at this
+        /// length, and ends by itself after [`APPENDED_UPLOAD_MS`](crate::limits::APPENDED_UPLOAD_MS).
+        length: Option<u64>,
     },
     /// Makes or replaces a part. Answer: [`Done::Part`].
     CommitPart(Box<CommitPart>),
@@ -311,5 +315,12 @@ pub enum Command {
         approve: bool,
         /// How long references of what left its place are kept, in milliseconds. `None`: as it was.
         read_grace_ms: Option<u64>,
+    },
+    /// Changes how chunks move when the ring has changed. Answer: [`Done::Nothing`].
+    SetRebalance {
+        /// Nothing moves while this is so; what is lost is made up for all the same. `None`: as it was.
+        paused: Option<bool>,
+        /// Bytes a second that each node fetches; zero: as it is configured. `None`: as it was.
+        bytes_per_second: Option<u64>,
     },
 }

@@ -6,7 +6,7 @@ use super::access::{Credential, Joined, KeyInfo};
 use super::status::{Audited, MastersStatus, Status};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
 use crate::bucket::BucketSettings;
-use crate::file::{Checksum, ETags, FileInfo};
+use crate::file::{Attributes, Checksum, ETags, FileInfo};
 use crate::ids::{BucketId, ManifestId, NodeId, Stamp, TenantId, UploadId};
 use crate::manifest::{Entry, ManifestHead};
 use crate::membership::Membership;
@@ -240,6 +240,8 @@ pub struct PartsPage {
     pub more: bool,
     /// The checksum asked for when the upload began: algorithm, and whether of the full object.
     pub checksum: Option<(String, bool)>,
+    /// Of an upload that is appended to: the length of the whole, in bytes, and what will be stored with the file.
+    pub appended: Option<(u64, Attributes)>,
 }
 
 /// A part.

@@ -23,7 +23,7 @@ pub use bucket::{
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
-    MembershipStampKey, RaftMembers, RaftMembersKey, Totals, TotalsKey,
+    MembershipStampKey, RaftMembers, RaftMembersKey, RebalanceKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use manifest::{
@@ -31,7 +31,10 @@ pub use manifest::{
 };
 pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
-pub use upload::{FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey, StagingRow};
+pub use upload::{
+    AppendedKey, AppendedRow, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey,
+    StagingRow,
+};
 
 use super::{Cursor, StoreError, Table};
 use bytes::Bytes;
@@ -114,6 +117,7 @@ pub(crate) enum SystemKind {
     MembershipStamp = 4,
     FreshVolumes = 5,
     Collection = 6,
+    Rebalance = 7,
     Bucket = 10,
     BucketOfTenant = 11,
     Usage = 12,
@@ -125,6 +129,7 @@ pub(crate) enum SystemKind {
     Multipart = 21,
     Part = 22,
     Finished = 23,
+    Appended = 26,
     Due = 30,
     Hold = 31,
     Misplaced = 32,

@@ -1,7 +1,7 @@
 //! `admin backup`: the masters' state as a file, from which `cairn master restore` makes a master when all are lost.
 
 use crate::failure::{Exit, Failure};
-use crate::local::write_file;
+use crate::local::{Partial, write_file};
 use crate::output::{Column, Record, left, right};
 use crate::run::Session;
 use crate::transfer::Tally;
@@ -71,7 +71,11 @@ async fn fetch(session: &Session, client: &Client, file: &Path) -> Result<Backup
     let backup = client.begin_backup().await?;
     let header = backup.header().clone();
     let pieces = backup.into_pieces().map_err(Failure::from).boxed();
-    let bytes = write_file(&session.pool, file, pieces, None).await?;
+    let place = file.to_owned();
+    let partial = session.pool.run(move || Partial::open(&place)).await;
+    let partial = partial.map_err(|error| Failure::local(file, "write beside it", &error))?;
+    // What another backup left of itself is of another moment.
+    let bytes = write_file(&session.pool, (partial, 0), pieces, None).await?;
     Ok(BackupRecord {
         file: file.display().to_string(),
         bytes,
