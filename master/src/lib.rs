@@ -13,11 +13,13 @@ mod api;
 mod digests;
 mod machine;
 mod members;
+mod old_copy;
 mod peers;
 mod restore;
 mod server;
 mod stores;
 mod tasks;
+mod time;
 mod watch;
 
 pub use api::MasterFrames;

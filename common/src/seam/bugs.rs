@@ -22,6 +22,8 @@ pub const SEEDED_BUGS: &[&str] = &[
     "skip-log-sync",
     "skip-vote-sync",
     "cut-synced-tail",
+    "restore-without-gap",
+    "believe-own-clock",
     "reply-before-commit",
     "stale-leader-read",
     "purge-below-unflushed",

@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod disks;
 pub mod dry_disk;
 pub mod epochs;
+pub mod full_master;
 pub mod healing;
 pub mod kills;
 pub mod masters;
