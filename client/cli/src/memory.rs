@@ -23,4 +23,5 @@ unsafe impl Sync for Settings {}
 /// kernel within a second.
 // SAFETY: jemalloc declares it as `const char *malloc_conf`, which is what this is, and the text ends with a zero.
 #[unsafe(export_name = "malloc_conf")]
-pub static SETTINGS: Settings = Settings(c"narenas:4,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
+pub static SETTINGS: Settings =
+    Settings(c"narenas:4,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
