@@ -226,6 +226,10 @@ async fn from_stdin(session: &Session, sending: &Sending, client: &Client, to: R
         session.out.action(&record, true)?;
         return Ok(Did::Done(0));
     }
+    if session.clients.relay(to.profile.as_deref())?.is_some() {
+        let failure = Failure::new(Exit::Unsupported, "standard input cannot go through the HTTP API").at(&to);
+        return Err(failure.advise("store it in a file first, or put that with curl -T -"));
+    }
     let (options, sent) = options(session, sending);
     let committed = client.put(&to.file()?, tokio::io::stdin(), options).await;
     let committed = committed.map_err(|error| Failure::from(error).at(&to))?;
