@@ -47,6 +47,7 @@ mod health;
 mod options;
 mod put;
 mod replicas;
+mod scout;
 mod session;
 mod source;
 mod uploads;

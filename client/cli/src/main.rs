@@ -18,6 +18,7 @@ mod pairs;
 mod profile;
 #[cfg(test)]
 mod reference;
+mod relay;
 mod roles;
 mod run;
 mod sigv4;
