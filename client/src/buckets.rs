@@ -12,8 +12,17 @@ impl Client {
     /// Makes a bucket. `replicas`: copies of its chunks; `None`: the cluster's number, whatever it becomes. The bucket belongs
     /// to the tenant of the key that asks.
     pub async fn create_bucket(&self, name: &BucketName, replicas: Option<u8>) -> Result<BucketId, Error> {
+        self.make_bucket(name, replicas, false).await
+    }
+
+    /// Makes a bucket with Object Lock: it keeps every version from the start, and they can be locked.
+    pub async fn create_lockable_bucket(&self, name: &BucketName) -> Result<BucketId, Error> {
+        self.make_bucket(name, None, true).await
+    }
+
+    async fn make_bucket(&self, name: &BucketName, replicas: Option<u8>, lock: bool) -> Result<BucketId, Error> {
         // The masters put in the tenant of whoever asks.
-        let command = Command::CreateBucket { name: name.clone(), tenant: TenantId::FIRST, replicas };
+        let command = Command::CreateBucket { name: name.clone(), tenant: TenantId::FIRST, replicas, lock };
         match self.write(command).await? {
             Done::Bucket { bucket } => Ok(bucket),
             _ => Err(wrong_reply().into()),

@@ -47,6 +47,7 @@ mod replicas;
 mod session;
 mod source;
 mod uploads;
+mod versions;
 
 pub use admin::NewKey;
 pub use client::{Client, LocalNode};

@@ -1,11 +1,12 @@
 //! What a bucket is configured with, and the labels that buckets and files carry.
 //!
-//! Each of the three settings is kept by itself, because each is read by other people: the quota by every write, what is public
+//! Each of these settings is kept by itself, because each is read by other people: the quota by every write, what is public
 //! by strangers, the tags by tools that account for costs.
 
 use crate::limits::{
     BUCKET_TAGS_MAX, FILE_TAGS_MAX, KEY_MAX_BYTES, PUBLIC_PREFIXES_MAX, TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS,
 };
+use crate::version::{ObjectLock, Versioning};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,9 +22,13 @@ pub struct BucketSettings {
     pub public: Vec<String>,
     /// Its labels.
     pub tags: Tags,
+    /// Whether it keeps earlier versions.
+    pub versioning: Versioning,
+    /// Whether its versions can be locked.
+    pub lock: Option<ObjectLock>,
 }
 
-/// How much a bucket may hold. Counted are its current files and whatever open uploads have sent so far, so a started upload has
+/// How much a bucket may hold. Counted are its files in all their versions and whatever open uploads have sent so far, so a started upload has
 /// its room, and two writers can never both get the last of it. Lowering a quota below what is there removes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Quota {
@@ -44,6 +49,10 @@ pub struct BucketChange {
     pub public: Option<Vec<String>>,
     /// Its labels, all of them.
     pub tags: Option<Tags>,
+    /// Whether it keeps earlier versions; never off again.
+    pub versioning: Option<Versioning>,
+    /// That its versions can be locked, for good. Only of a bucket that keeps versions.
+    pub lock: Option<ObjectLock>,
 }
 
 /// Settings beyond what may be stored.
@@ -72,6 +81,9 @@ pub enum SettingsError {
     /// A public prefix that no key can have.
     #[error("a public prefix has at most {KEY_MAX_BYTES} bytes")]
     PublicLength,
+    /// A retention of no time, or of too much.
+    #[error("a default retention is from one day to a hundred years")]
+    LockPeriod,
 }
 
 impl BucketChange {
@@ -89,6 +101,10 @@ impl BucketChange {
             if public.iter().any(|prefix| prefix.len() > KEY_MAX_BYTES) {
                 return Err(SettingsError::PublicLength);
             }
+        }
+        let period = self.lock.and_then(|lock| lock.default).map(|default| default.period);
+        if period.is_some_and(|period| period.days().is_none()) {
+            return Err(SettingsError::LockPeriod);
         }
         self.tags.as_ref().map_or(Ok(()), |tags| check_tags(tags, BUCKET_TAGS_MAX))
     }

@@ -1,7 +1,7 @@
 //! What every part of Cairn shares, and nothing that belongs to one of them: ids, chunks, manifests, placement, keys and
 //! tokens, the messages between nodes, and the seams to the real world.
 //!
-//! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`ring`], [`membership`], [`auth`], [`wire`],
+//! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`version`], [`ring`], [`membership`], [`auth`], [`wire`],
 //! [`net`], [`seam`]; servers also `listen` (feature `server`), tests also `sim` (feature `sim`). Pure code does no I/O and
 //! knows no clock; what does gets both through [`seam`].
 
@@ -23,4 +23,5 @@ pub mod ring;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod version;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 use cairn_common::ids::NodeId;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::version::LockChange;
 use cairn_common::wire::command::{Command, Rights};
 use cairn_common::wire::master::{KeyInfo, MasterRequest};
 
@@ -72,7 +73,8 @@ pub(super) fn makes_bucket(request: &MasterRequest) -> bool {
 /// The file that anybody may ask for, if it is one that its bucket shows to everybody.
 pub(super) fn readable(request: &MasterRequest) -> Option<&FilePath> {
     match request {
-        MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } => Some(path),
+        // Earlier versions are for those who were given a right.
+        MasterRequest::Stat { path, version: None, .. } | MasterRequest::Open { path, version: None, .. } => Some(path),
         _ => None,
     }
 }
@@ -114,6 +116,7 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         }
         MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. } => Need::Ticket,
         MasterRequest::List(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
+        MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::Uploads { bucket, prefix, .. } => Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)]),
         MasterRequest::Parts { path, .. } => one(path, Right::Write),
         MasterRequest::Credential { .. } => Need::Gateway,
@@ -151,6 +154,19 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::SetTags { path, .. } => one(path, Right::Write),
         Command::DeleteFiles { bucket, files } => {
             Need::Rights(files.iter().map(|(key, _)| on(bucket, key, Right::Delete)).collect())
+        }
+        Command::DeleteVersions { bucket, versions, bypass } => {
+            let each = versions.iter().map(|(key, _, _)| on(bucket, key, Right::Delete));
+            Need::Rights(each.chain(bypass.then_some((bucket, Scope::Bucket, Right::Admin))).collect())
+        }
+        // To take a hold off is to be able to remove what it holds.
+        Command::SetLock { path, bypass, change, .. } => {
+            let admin = (*bypass || *change == LockChange::LegalHold(false)).then_some((
+                &path.bucket,
+                Scope::Bucket,
+                Right::Admin,
+            ));
+            Need::Rights([rights(path, Right::Write)].into_iter().chain(admin).collect())
         }
         Command::CopyFile(copy) => Need::Rights(vec![rights(&copy.from, Right::Read), rights(&copy.to, Right::Write)]),
         Command::RenameFile { from, to, .. } => Need::Rights(vec![
@@ -259,7 +275,12 @@ mod tests {
     }
 
     fn open(bucket: &str, key: &str) -> MasterRequest {
-        MasterRequest::Open { path: path(bucket, key), condition: Condition::default(), range: RangeWanted::All }
+        MasterRequest::Open {
+            path: path(bucket, key),
+            version: None,
+            condition: Condition::default(),
+            range: RangeWanted::All,
+        }
     }
 
     fn write(command: Command) -> MasterRequest {

@@ -60,6 +60,8 @@ fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRo
             quota: view.row(&QuotaKey(row.id))?.unwrap_or_default(),
             public: view.row(&PublicKey(row.id))?.unwrap_or_default(),
             tags: view.row(&BucketTagsKey(row.id))?.unwrap_or_default(),
+            versioning: row.versioning,
+            lock: row.lock,
         },
     })
 }

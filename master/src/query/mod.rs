@@ -16,6 +16,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod versions;
 
 pub use access::{join_token, key, keys};
 pub use bucket::{bucket, buckets, is_public, tenant_of};
@@ -26,6 +27,7 @@ pub use list::list;
 pub use page::{Page, PageLimits, Stretch, page};
 pub use session::{SessionInfo, oldest_window, session, sessions_due, window_end};
 pub use upload::{StagingInfo, parts, staging, uploads};
+pub use versions::versions;
 
 use crate::store::StoreError;
 use cairn_common::error::ErrorKind;

@@ -17,6 +17,7 @@ mod get;
 mod head;
 mod host;
 mod list;
+mod lock;
 mod multipart;
 mod put;
 mod refuse;
@@ -25,6 +26,7 @@ mod route;
 mod service;
 mod tagging;
 mod unset;
+mod versioning;
 mod xml_body;
 
 pub(crate) use get::report;

@@ -15,11 +15,9 @@ use s3s::dto::{
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput,
-    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, GetObjectLegalHoldInput,
-    GetObjectLegalHoldOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput,
-    GetObjectRetentionInput, GetObjectRetentionOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, Grant,
-    Grantee, Payer, Permission, Type,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
+    GetObjectAclInput, GetObjectAclOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, Grant, Grantee,
+    Payer, Permission, Type,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -38,8 +36,6 @@ macro_rules! empty {
 }
 
 empty! {
-    /// Never enabled.
-    versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
     /// Not enabled.
     logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
     /// None are sent.
@@ -81,12 +77,6 @@ absent! {
             S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
             "The server side encryption configuration was not found"
         );
-    /// Not enabled.
-    object_lock(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput =
-        nothing(
-            S3ErrorCode::ObjectLockConfigurationNotFoundError,
-            "Object Lock configuration does not exist for this bucket"
-        );
     /// Nothing is public here, so nothing is blocked.
     public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput =
         custom(
@@ -124,27 +114,8 @@ pub(crate) async fn object_acl(caller: &Caller, input: GetObjectAclInput) -> S3R
     Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
 }
 
-/// No hold.
-pub(crate) async fn legal_hold(
-    caller: &Caller,
-    input: GetObjectLegalHoldInput,
-) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
-/// No retention.
-pub(crate) async fn retention(
-    caller: &Caller,
-    input: GetObjectRetentionInput,
-) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
 async fn exists(caller: &Caller, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
-    dto::version(version)?;
-    caller.stat(&dto::path(bucket, key)?).await?;
+    caller.stat_version(&dto::path(bucket, key)?, dto::version(version)?).await?;
     Ok(())
 }
 

@@ -7,11 +7,11 @@ mod complete;
 mod part;
 
 pub(super) use complete::complete;
-pub(super) use part::{commit_part, copy_part};
+pub(super) use part::{Source, commit_part, copy_part};
 
-use super::body;
 use super::bucket::{self, UsageChange, signed};
 use super::tx::{Step, Tx};
+use super::{body, lock};
 use crate::store::key::{
     BucketRow, Due, DueKey, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow,
 };
@@ -30,6 +30,7 @@ pub(super) fn begin(
 ) -> Step<Done> {
     let bucket = bucket::find(tx, &path.bucket)?;
     attributes.check()?;
+    lock::check(tx, &bucket, &path.bucket, attributes.lock)?;
     if checksum.as_ref().is_some_and(|(name, _)| name.len() > TEXT_MAX_BYTES) {
         return Err(Refusal::Invalid("no checksum algorithm has such a long name".to_owned()).into());
     }

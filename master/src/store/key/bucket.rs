@@ -5,6 +5,7 @@ use crate::store::Table;
 use cairn_common::bucket::{Quota, Tags};
 use cairn_common::ids::{BucketId, Stamp, TenantId};
 use cairn_common::name::BucketName;
+use cairn_common::version::{ObjectLock, Versioning};
 use cairn_common::wire::master::Usage;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub struct BucketRow {
     pub created: Stamp,
     /// Copies of its chunks; `None`: the cluster's number, whatever it becomes.
     pub replicas: Option<u8>,
+    /// Whether it keeps earlier versions.
+    pub versioning: Versioning,
+    /// Whether versions can be locked.
+    pub lock: Option<ObjectLock>,
 }
 
 /// A bucket of a tenant: tenant, name.

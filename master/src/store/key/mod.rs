@@ -11,6 +11,7 @@
 mod bucket;
 mod cluster;
 mod file;
+mod history;
 mod manifest;
 mod queue;
 mod session;
@@ -26,6 +27,7 @@ pub use cluster::{
     MembershipStampKey, RaftMembers, RaftMembersKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
+pub use history::{HistoryKey, HistoryRow, KeptFile, NullVersionKey};
 pub use manifest::{
     EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey, ReferenceRow, SegmentKey, SegmentRow,
 };
@@ -121,6 +123,7 @@ pub(crate) enum SystemKind {
     Quota = 14,
     Public = 15,
     BucketTags = 16,
+    NullVersion = 17,
     Staging = 20,
     Multipart = 21,
     Part = 22,

@@ -54,6 +54,7 @@ pub(crate) async fn complete(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(dto::tag(&committed.tags)),
+        version_id: dto::version_id(committed.version),
         ..CompleteMultipartUploadOutput::default()
     }))
 }
