@@ -3,6 +3,7 @@
 //! Each of these settings is kept by itself, because each is read by other people: the quota by every write, what is public
 //! by strangers, the tags by tools that account for costs.
 
+use crate::lifecycle::{LifecycleError, LifecycleRule, check_rules};
 use crate::limits::{
     BUCKET_TAGS_MAX, FILE_TAGS_MAX, KEY_MAX_BYTES, PUBLIC_PREFIXES_MAX, TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS,
 };
@@ -26,6 +27,8 @@ pub struct BucketSettings {
     pub versioning: Versioning,
     /// Whether its versions can be locked.
     pub lock: Option<ObjectLock>,
+    /// What ends by itself.
+    pub lifecycle: Vec<LifecycleRule>,
 }
 
 /// How much a bucket may hold. Counted are its files in all their versions and whatever open uploads have sent so far, so a started upload has
@@ -53,6 +56,8 @@ pub struct BucketChange {
     pub versioning: Option<Versioning>,
     /// That its versions can be locked, for good. Only of a bucket that keeps versions.
     pub lock: Option<ObjectLock>,
+    /// What ends by itself, all rules of it.
+    pub lifecycle: Option<Vec<LifecycleRule>>,
 }
 
 /// Settings beyond what may be stored.
@@ -84,6 +89,9 @@ pub enum SettingsError {
     /// A retention of no time, or of too much.
     #[error("a default retention is from one day to a hundred years")]
     LockPeriod,
+    /// Rules that cannot be kept.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
 }
 
 impl BucketChange {
@@ -102,6 +110,7 @@ impl BucketChange {
                 return Err(SettingsError::PublicLength);
             }
         }
+        check_rules(self.lifecycle.as_deref().unwrap_or_default())?;
         let period = self.lock.and_then(|lock| lock.default).map(|default| default.period);
         if period.is_some_and(|period| period.days().is_none()) {
             return Err(SettingsError::LockPeriod);

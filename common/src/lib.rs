@@ -11,6 +11,7 @@ pub mod chunk;
 pub mod error;
 pub mod file;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
 #[cfg(feature = "server")]
 pub mod listen;

@@ -10,6 +10,7 @@ pub mod state;
 pub mod store;
 
 mod api;
+mod lifecycle;
 mod machine;
 mod members;
 mod peers;

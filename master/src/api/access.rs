@@ -194,6 +194,7 @@ fn need_of_command(command: &Command) -> Need<'_> {
         | Command::SetCollection { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
+        | Command::Expire { .. }
         | Command::AddNode { .. }
         | Command::RetireEpochs { .. }
         | Command::DrainNode { .. }

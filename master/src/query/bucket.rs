@@ -3,7 +3,7 @@
 use super::QueryError;
 use crate::state::Members;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, UsageKey, decode_row,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, PublicKey, QuotaKey, UsageKey, decode_row,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::bucket::{BucketSettings, covers};
@@ -62,6 +62,7 @@ fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRo
             tags: view.row(&BucketTagsKey(row.id))?.unwrap_or_default(),
             versioning: row.versioning,
             lock: row.lock,
+            lifecycle: view.row(&LifecycleKey(row.id))?.unwrap_or_default(),
         },
     })
 }

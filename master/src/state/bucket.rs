@@ -4,7 +4,7 @@ use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::RowKey;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, Present, PublicKey, QuotaKey, TenantKey, TenantRow,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, Present, PublicKey, QuotaKey, TenantKey, TenantRow,
     UsageKey,
 };
 use cairn_common::bucket::{BucketChange, Quota};
@@ -61,6 +61,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     tx.delete(&QuotaKey(row.id));
     tx.delete(&PublicKey(row.id));
     tx.delete(&BucketTagsKey(row.id));
+    tx.delete(&LifecycleKey(row.id));
     tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
     tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
     Ok(Done::Nothing)
@@ -78,6 +79,9 @@ pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> 
     }
     if let Some(tags) = &change.tags {
         set_row(tx, &BucketTagsKey(row.id), tags);
+    }
+    if let Some(rules) = &change.lifecycle {
+        set_row(tx, &LifecycleKey(row.id), rules);
     }
     Ok(Done::Nothing)
 }

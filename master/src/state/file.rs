@@ -136,7 +136,7 @@ fn copies(tx: &Tx<'_>, version: &CurrentRow) -> Result<u8, StoreError> {
 }
 
 /// Removes a file as its bucket has it: for good, or under a mark.
-fn leave(
+pub(super) fn leave(
     tx: &mut Tx<'_>,
     bucket: &BucketRow,
     key: CurrentKey<'_>,

@@ -197,7 +197,7 @@ pub(super) fn delete(
     Ok(Done::Deleted(outcomes))
 }
 
-fn delete_one(
+pub(super) fn delete_one(
     tx: &mut Tx<'_>,
     bucket: &BucketRow,
     (key, version): (&str, VersionId),

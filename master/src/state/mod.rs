@@ -20,6 +20,7 @@ mod chunks;
 mod collection;
 mod file;
 mod history;
+mod lifecycle;
 mod lock;
 mod manifest;
 mod members;
@@ -35,6 +36,7 @@ mod tx;
 mod window;
 
 pub use check::{Violation, check};
+pub use lifecycle::{Ended, ended};
 pub use members::Members;
 
 use crate::store::key::ClockKey;
@@ -147,6 +149,7 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::CommitFile(commit) => file::commit(tx, commit),
         Command::DeleteFiles { bucket, files } => file::delete(tx, bucket, files),
         Command::DeleteVersions { bucket, versions, bypass } => history::delete(tx, bucket, versions, *bypass),
+        Command::Expire { bucket, keys, uploads } => lifecycle::expire(tx, bucket, keys, uploads),
         Command::CopyFile(copy) => file::copy(tx, copy),
         Command::RenameFile { from, to, from_condition, condition } => {
             file::rename(tx, from, to, from_condition, condition)

@@ -48,7 +48,12 @@ pub(crate) fn version_id(version: Option<VersionId>) -> Option<String> {
 
 /// When a version was made.
 pub(crate) fn time(stamp: Stamp) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_millis(stamp.ms())).into()
+    time_ms(stamp.ms())
+}
+
+/// Milliseconds since 1970 as a time.
+pub(crate) fn time_ms(ms: u64) -> Timestamp {
+    (UNIX_EPOCH + Duration::from_millis(ms)).into()
 }
 
 /// A time, in milliseconds since 1970.

@@ -5,6 +5,7 @@
 use crate::credentials::CredentialError;
 use crate::upload::{BodyError, ChunkedError, DigestError};
 use cairn_client::{Error, GetError, PutError};
+use cairn_common::bucket::SettingsError;
 use cairn_common::error::ErrorKind;
 use cairn_common::file::AttributesError;
 use cairn_common::limits::PART_MAX_BYTES;
@@ -141,6 +142,7 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => {
             return custom("QuotaExceeded", StatusCode::FORBIDDEN, sentence(&refusal.to_string()));
         }
+        Refusal::BadSettings(SettingsError::Lifecycle(_) | SettingsError::LockPeriod) => S3ErrorCode::InvalidArgument,
         Refusal::BadSettings(_) => S3ErrorCode::InvalidTag,
         Refusal::Unsupported(_) => S3ErrorCode::NotImplemented,
         Refusal::BadJoinToken => return denied(),

@@ -19,7 +19,6 @@ use s3s::dto::{
     PutObjectRetentionOutput, Timestamp, TimestampFormat,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
-use std::time::{Duration, UNIX_EPOCH};
 
 /// The lock that a new version asks for in its headers.
 pub(crate) fn of_headers(headers: &HeaderMap) -> S3Result<Lock> {
@@ -52,7 +51,7 @@ pub(crate) fn shown(info: &FileInfo) -> (Option<ObjectLockMode>, Option<Timestam
     let Lock { retention, legal_hold } = info.attributes.lock;
     let mode = retention.map(|retention| ObjectLockMode::from_static(mode_name(retention.mode)));
     let hold = legal_hold.then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON));
-    (mode, retention.map(|retention| time(retention.until_ms)), hold)
+    (mode, retention.map(|retention| dto::time_ms(retention.until_ms)), hold)
 }
 
 /// The rule of a bucket.
@@ -132,7 +131,7 @@ pub(crate) async fn retention(
     let retention = info.attributes.lock.retention.ok_or_else(no_lock)?;
     let retention = ObjectLockRetention {
         mode: Some(ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
-        retain_until_date: Some(time(retention.until_ms)),
+        retain_until_date: Some(dto::time_ms(retention.until_ms)),
     };
     Ok(S3Response::new(GetObjectRetentionOutput { retention: Some(retention) }))
 }
@@ -241,10 +240,6 @@ fn mode_name(mode: RetentionMode) -> &'static str {
         RetentionMode::Governance => ObjectLockRetentionMode::GOVERNANCE,
         RetentionMode::Compliance => ObjectLockRetentionMode::COMPLIANCE,
     }
-}
-
-fn time(ms: u64) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_millis(ms)).into()
 }
 
 #[cfg(test)]

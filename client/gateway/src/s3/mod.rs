@@ -16,6 +16,7 @@ mod expect;
 mod get;
 mod head;
 mod host;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;

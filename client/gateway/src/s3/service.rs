@@ -2,7 +2,7 @@
 
 use super::arrival::Arrival;
 use super::error::{self, denied, error};
-use super::{buckets, copy, delete, get, list, lock, multipart, put, tagging, unset, versioning};
+use super::{buckets, copy, delete, get, lifecycle, list, lock, multipart, put, tagging, unset, versioning};
 use crate::front::{Front, Identity};
 use async_trait::async_trait;
 use cairn_client::Client;
@@ -145,7 +145,9 @@ operations! {
     put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = lock::put_legal_hold;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = lock::retention;
     put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = lock::put_retention;
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::lifecycle;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::bucket;

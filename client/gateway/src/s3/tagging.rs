@@ -113,7 +113,7 @@ pub(crate) async fn delete_bucket(
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
 
-fn read(set: TagSet) -> S3Result<Tags> {
+pub(crate) fn read(set: TagSet) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for Tag { key, value } in set {
         let missing = || error(S3ErrorCode::MalformedXML, "A tag has a Key and a Value");

@@ -10,8 +10,7 @@ use super::service::Caller;
 use http::StatusCode;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketAclInput,
-    GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
-    GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput, GetBucketLoggingInput,
+    GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,  GetBucketLoggingInput,
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput,
@@ -59,9 +58,6 @@ macro_rules! absent {
 }
 
 absent! {
-    /// No rules.
-    lifecycle(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput =
-        nothing(S3ErrorCode::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist");
     /// No policy.
     policy(GetBucketPolicyInput) -> GetBucketPolicyOutput =
         nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");

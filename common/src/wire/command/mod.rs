@@ -341,4 +341,13 @@ pub enum Command {
         /// Also what governance mode would refuse.
         bypass: bool,
     },
+    /// Leader: ends what the rules of the bucket's lifecycle end now, of these keys and uploads. Answer: [`Done::Expired`].
+    Expire {
+        /// Where.
+        bucket: BucketName,
+        /// Of which keys, at most 1,000.
+        keys: Vec<Key>,
+        /// Of which uploads, at most 1,000.
+        uploads: Vec<(Key, UploadId)>,
+    },
 }

@@ -77,6 +77,11 @@ pub enum Done {
     },
     /// A ring was made.
     Epoch(Epoch),
+    /// Versions ended by the rules of a lifecycle.
+    Expired {
+        /// How many.
+        versions: u64,
+    },
 }
 
 /// A version that was made: the receipt of a write.

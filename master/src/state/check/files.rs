@@ -2,7 +2,7 @@
 
 use super::{Violation, each, versions};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow,
+    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, LifecycleKey,
     MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
@@ -39,6 +39,7 @@ pub(super) fn check(view: &dyn MetaView, violations: &mut Vec<Violation>) -> Res
     settings::<QuotaKey>(view, QuotaKey::all(), &found, violations, |key| key.0)?;
     settings::<PublicKey>(view, PublicKey::all(), &found, violations, |key| key.0)?;
     settings::<BucketTagsKey>(view, BucketTagsKey::all(), &found, violations, |key| key.0)?;
+    settings::<LifecycleKey>(view, LifecycleKey::all(), &found, violations, |key| key.0)?;
     current(view, &mut found, violations)?;
     attributes(view, violations)?;
     versions::check(view, &mut found, violations)?;

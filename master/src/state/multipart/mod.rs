@@ -10,7 +10,7 @@ pub(super) use complete::complete;
 pub(super) use part::{Source, commit_part, copy_part};
 
 use super::bucket::{self, UsageChange, signed};
-use super::tx::{Step, Tx};
+use super::tx::{Step, Stop, Tx};
 use super::{body, lock};
 use crate::store::key::{
     BucketRow, Due, DueKey, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow,
@@ -58,6 +58,14 @@ pub(super) fn abort(tx: &mut Tx<'_>, upload: &MultipartRef) -> Step<Done> {
     }
     finish(tx, &key, None)?;
     Ok(Done::Nothing)
+}
+
+/// Gives an upload up that may have ended meanwhile.
+pub(super) fn abort_if_open(tx: &mut Tx<'_>, upload: &MultipartRef) -> Step<()> {
+    match abort(tx, upload) {
+        Err(Stop::Refused(Refusal::NoSuchUpload(_))) => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 fn key_of(bucket: &BucketRow, path: &FilePath, upload: UploadId) -> MultipartKey {

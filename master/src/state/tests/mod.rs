@@ -4,6 +4,7 @@
 mod access;
 mod chunks;
 mod files;
+mod lifecycle;
 mod membership;
 mod model;
 mod multipart;

@@ -4,6 +4,7 @@ use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemK
 use crate::store::Table;
 use cairn_common::bucket::{Quota, Tags};
 use cairn_common::ids::{BucketId, Stamp, TenantId};
+use cairn_common::lifecycle::LifecycleRule;
 use cairn_common::name::BucketName;
 use cairn_common::version::{ObjectLock, Versioning};
 use cairn_common::wire::master::Usage;
@@ -55,6 +56,10 @@ pub struct PublicKey(pub BucketId);
 /// The labels of a bucket: its number. No row: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketTagsKey(pub BucketId);
+
+/// What ends by itself in a bucket: its number. No row: nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifecycleKey(pub BucketId);
 
 /// A tenant: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +170,7 @@ settings! {
     QuotaKey = Quota -> Quota;
     PublicKey = Public -> Vec<String>;
     BucketTagsKey = BucketTags -> Tags;
+    LifecycleKey = Lifecycle -> Vec<LifecycleRule>;
 }
 
 impl RowKey for TenantKey {
@@ -176,4 +182,4 @@ impl RowKey for TenantKey {
     }
 }
 
-postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags);
+postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags, Vec<LifecycleRule>);

@@ -20,7 +20,8 @@ mod tests;
 mod upload;
 
 pub use bucket::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, TenantKey, TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, PublicKey, QuotaKey, TenantKey, TenantRow,
+    UsageKey,
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
@@ -124,6 +125,7 @@ pub(crate) enum SystemKind {
     Public = 15,
     BucketTags = 16,
     NullVersion = 17,
+    Lifecycle = 18,
     Staging = 20,
     Multipart = 21,
     Part = 22,

@@ -331,10 +331,11 @@ impl State {
             }
             Command::SetBucket { name, change } => {
                 change.check()?;
-                let BucketSettings { quota, public, tags, .. } = &mut self.bucket(&name)?.settings;
+                let BucketSettings { quota, public, tags, lifecycle, .. } = &mut self.bucket(&name)?.settings;
                 *quota = change.quota(*quota);
                 *public = change.public.unwrap_or_else(|| public.clone());
                 *tags = change.tags.unwrap_or_else(|| tags.clone());
+                *lifecycle = change.lifecycle.unwrap_or_else(|| lifecycle.clone());
                 Done::Nothing
             }
             Command::SetTags { path, tags, .. } => {
