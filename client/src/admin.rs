@@ -160,6 +160,13 @@ impl Client {
         Ok(())
     }
 
+    /// Changes how chunks move when the ring has changed: pauses or resumes moves, or sets how many bytes a second each node
+    /// fetches (zero: as it is configured).
+    pub async fn set_rebalance(&self, paused: Option<bool>, bytes_per_second: Option<u64>) -> Result<(), Error> {
+        self.write(Command::SetRebalance { paused, bytes_per_second }).await?;
+        Ok(())
+    }
+
     /// A stretch of an audit, from slot 0 on; goes on with the slot that the answer names. `deep`: every copy is read back.
     pub async fn audit(&self, from: Slot, deep: bool) -> Result<Audited, Error> {
         match self.once(MasterRequest::Audit { from, deep }).await? {

@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) parallel: usize,
+    /// Whether uploads ask for chunks by name first.
+    pub(crate) find: bool,
     view: ArcSwap<ClusterView>,
     /// Copies beyond the quorum that are still being written.
     pub(crate) background: TaskTracker,
@@ -130,6 +132,7 @@ impl Client {
             directory,
             sessions: Sessions::default(),
             parallel: config.parallel.max(1),
+            find: config.find,
             view: ArcSwap::from_pointee(view),
             background: TaskTracker::new(),
             stop: CancellationToken::new(),

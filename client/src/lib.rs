@@ -24,6 +24,8 @@
 //! # }
 //! ```
 //!
+//! `client/examples/put_and_get.rs` is a whole program, with progress.
+//!
 //! Promises (docs/semantics.md): `Ok` of a write means durable on a write quorum and visible to every later read; a read
 //! yields the stored bytes of one version or an error, never anything else; an error of kind `Unknown` means that a write
 //! may or may not have happened. Memory is bounded by [`ClientConfig::buffer_bytes`] whatever the sizes of files. A

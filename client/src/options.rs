@@ -22,6 +22,9 @@ pub struct ClientConfig {
     pub buffer_bytes: usize,
     /// Chunks that one upload or download has in flight.
     pub parallel: usize,
+    /// Ask for chunks by their names before their bytes are sent: for uploads that are tried again, and clients far away. Has an
+    /// effect only for keys that may read everything of their tenant.
+    pub find: bool,
 }
 
 impl ClientConfig {
@@ -33,14 +36,18 @@ impl ClientConfig {
             tls: TlsTrust::System,
             buffer_bytes: limits::BUFFER_BUDGET_BYTES,
             parallel: 4,
+            find: false,
         }
     }
 }
 
-/// Told how far an operation is. Called from the operation's own task: must return at once.
+/// Told how far a put is; a get yields its bytes, which can be counted. Called from the operation's own task: must return at once.
 pub trait Progress: Send + Sync {
-    /// `bytes` more are durable on a write quorum (put) or have been yielded (get).
+    /// `bytes` more are durable on a write quorum.
     fn advanced(&self, bytes: u64);
+
+    /// Of those, `bytes` were stored before and were not sent again.
+    fn found(&self, _bytes: u64) {}
 }
 
 /// What is stored with a file, and on which condition.

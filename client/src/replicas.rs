@@ -19,6 +19,7 @@ use cairn_common::wire::chunk::{ChunkError, PutChunk};
 use cairn_common::wire::command::ChunkReceipts;
 use cairn_common::wire::master::{Actor, MasterError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,6 +40,8 @@ pub(crate) struct Target {
 pub(crate) struct Written {
     pub(crate) address: ChunkAddress,
     pub(crate) length: u32,
+    /// Whether its quorum was there before, so that no bytes were needed for it.
+    pub(crate) found: bool,
     receipts: Arc<Mutex<Vec<Receipt>>>,
     /// Keeps the window open until the receipts were used.
     _window: Arc<Window>,
@@ -57,19 +60,27 @@ impl Written {
 enum Job {
     /// Send the bytes. The memory stays counted until the last copy is written.
     Put(VerifiedChunk, Arc<Held>),
+    /// Ask for the chunk by its name, and send the bytes where it is not. Counts nodes that needed them.
+    Offer(VerifiedChunk, Arc<Held>, Arc<AtomicUsize>),
     /// Have the copy that is there checked again.
     Touch,
 }
 
-/// Writes a chunk to a quorum.
+/// Writes a chunk to a quorum. `offer`: nodes that have it already are not sent its bytes, if the tokens allow to ask.
 pub(crate) async fn write(
     inner: &Arc<Inner>,
     target: &Target,
     chunk: VerifiedChunk,
     held: Arc<Held>,
+    offer: bool,
 ) -> Result<Written, PutError> {
     let (address, length) = (chunk.address(), chunk.length());
-    reach_quorum(inner, target, address, length, &Job::Put(chunk, held)).await
+    if !offer {
+        return reach_quorum(inner, target, address, length, &Job::Put(chunk, held)).await;
+    }
+    let sent = Arc::new(AtomicUsize::new(0));
+    let written = reach_quorum(inner, target, address, length, &Job::Offer(chunk, held, Arc::clone(&sent))).await?;
+    Ok(Written { found: sent.load(Ordering::Relaxed) == 0, ..written })
 }
 
 /// Gets new receipts for a chunk that was written before, without its bytes.
@@ -113,7 +124,7 @@ async fn reach_quorum(
             tokens: &tokens,
         };
         match attempt.run(preference, job).await {
-            Ok(receipts) => return Ok(Written { address, length, receipts, _window: window }),
+            Ok(receipts) => return Ok(Written { address, length, found: false, receipts, _window: window }),
             // The window's time or its byte limit is over: once more under a new one.
             Err(failures) if !fresh_window && failures.iter().any(|(_, error)| is_over(error)) => {
                 fresh_window = true;
@@ -216,6 +227,17 @@ impl Attempt<'_> {
             let begun = inner.clock.monotonic();
             let result = match job {
                 Job::Put(chunk, _held) => service.put(request, chunk).await,
+                Job::Offer(chunk, _held, sent) if request.token.finds => match service.touch(request.clone()).await {
+                    Err(ChunkError::Absent) => {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                        service.put(request, chunk).await
+                    }
+                    answer => answer,
+                },
+                Job::Offer(chunk, _held, sent) => {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    service.put(request, chunk).await
+                }
                 Job::Touch => service.touch(request).await,
             };
             let now = inner.clock.monotonic();

@@ -5,7 +5,9 @@
 
 use crate::bucket::Tags;
 use crate::ids::Stamp;
-use crate::limits::{KEY_MAX_BYTES, LIFECYCLE_DAYS_MAX, LIFECYCLE_ID_MAX_CHARS, LIFECYCLE_KEPT_MAX, LIFECYCLE_RULES_MAX};
+use crate::limits::{
+    KEY_MAX_BYTES, LIFECYCLE_DAYS_MAX, LIFECYCLE_ID_MAX_CHARS, LIFECYCLE_KEPT_MAX, LIFECYCLE_RULES_MAX,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -248,7 +250,9 @@ mod tests {
         let off = LifecycleRule { enabled: false, ..rule.clone() };
         assert!(!off.ends_current(subject, at(0), at(MIDNIGHT)));
         let date = LifecycleRule { expire: Some(Expire::Date(MIDNIGHT)), ..rule };
-        assert!(date.ends_current(subject, at(0), at(MIDNIGHT)) && !date.ends_current(subject, at(0), at(MIDNIGHT - 1)));
+        assert!(
+            date.ends_current(subject, at(0), at(MIDNIGHT)) && !date.ends_current(subject, at(0), at(MIDNIGHT - 1))
+        );
     }
 
     #[test]
@@ -309,7 +313,10 @@ mod tests {
             (LifecycleRule { abort_uploads_days: Some(0), ..rule() }, LifecycleError::Days),
             (LifecycleRule { abort_uploads_days: Some(1), scope: tagged.clone(), ..rule() }, LifecycleError::Scope),
             (LifecycleRule { expire: Some(Expire::LonelyMarks), scope: tagged, ..rule() }, LifecycleError::Scope),
-            (LifecycleRule { noncurrent: Some(NoncurrentExpire { days: 1, keep: 101 }), ..rule() }, LifecycleError::Kept),
+            (
+                LifecycleRule { noncurrent: Some(NoncurrentExpire { days: 1, keep: 101 }), ..rule() },
+                LifecycleError::Kept,
+            ),
         ] {
             assert_eq!(check_rules(std::slice::from_ref(&wrong)), Err(problem), "{wrong:?}");
         }

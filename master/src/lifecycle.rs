@@ -59,9 +59,8 @@ impl Walk {
     async fn stretch(&self, server: &MasterServer, bucket: BucketName) -> Result<Option<String>, MasterError> {
         let now = Stamp::from_ms(server.clock.wall_ms());
         let (name, after) = (bucket.clone(), self.after.clone());
-        let look = move |view: &dyn crate::store::MetaView| {
-            query::lifecycle_work(view, &name, after.as_deref(), STRETCH, now)
-        };
+        let look =
+            move |view: &dyn crate::store::MetaView| query::lifecycle_work(view, &name, after.as_deref(), STRETCH, now);
         let LifecycleWork { keys, uploads, next } = server.scan(look).await?;
         if !keys.is_empty() || !uploads.is_empty() {
             server.execute(None, Command::Expire { bucket, keys, uploads }).await?;

@@ -38,6 +38,8 @@ pub struct Plan {
     pub bug: Option<&'static str>,
     /// Whether its ports speak TLS, by an authority of the cluster's own.
     pub tls: bool,
+    /// Whether each process is alone in a network namespace, so that it can be cut off; needs root.
+    pub netns: bool,
     /// Settings of every process, as their configuration file has them.
     pub config: &'static str,
 }
@@ -45,7 +47,7 @@ pub struct Plan {
 impl Plan {
     /// Processes with one disk each.
     pub fn new(shape: Shape) -> Plan {
-        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, tls: false, config: "" }
+        Plan { shape, replicas: None, zones: None, disks: 1, bug: None, tls: false, netns: false, config: "" }
     }
 
     /// The names of the processes that hold chunks.
@@ -139,6 +141,9 @@ impl Cluster {
         option("--disks", cluster.plan.disks);
         if cluster.plan.tls {
             options.push("--tls".to_owned());
+        }
+        if cluster.plan.netns {
+            options.push("--netns".to_owned());
         }
         if !cluster.plan.config.is_empty() {
             std::fs::write(cluster.folder.join("config.toml"), cluster.plan.config)?;

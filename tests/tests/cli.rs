@@ -59,6 +59,29 @@ fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
+fn the_example_of_the_library_puts_and_gets_and_tells_how_far_it_is() {
+    let cluster = one_node();
+    let file = write(&cluster.folder().join("in"), Body { seed: 77, length: 9_000_000 });
+    let copy = cluster.folder().join("out");
+    let masters = cluster.processes().unwrap().remove(0).addresses.remove("node").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_put_and_get"))
+        .args([text(&file), "example", "a/file", text(&copy)])
+        .env("CAIRN_MASTERS", masters)
+        .env("CAIRN_ACCESS_KEY", &cluster.key.0)
+        .env("CAIRN_SECRET_KEY", &cluster.key.1)
+        .env_remove("CAIRN_CA_FILE")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&file).unwrap());
+    for line in ["put: 9000000 of 9000000 bytes are durable", "get: 9000000 of 9000000 bytes"] {
+        assert!(told.lines().any(|told| told == line), "{told}");
+    }
+    cluster.wipe().unwrap();
+}
+
+#[test]
 fn put_and_get_need_no_gateway_and_every_chunkserver_carries_bytes() {
     let cluster = split(1);
     cluster.kill("gateway-1", "TERM").unwrap();

@@ -3,7 +3,7 @@
 // Helpers of tests are tests: what fails in them fails the test.
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::cluster::new_folder;
+use cairn_tests::cluster::{Cluster, Plan, Shape, new_folder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -78,6 +78,40 @@ fn a_cluster_goes_up_and_down_as_the_contract_says() {
 }
 
 #[test]
+fn a_cluster_in_namespaces_is_reached_from_here_and_serves_while_a_node_is_cut_off() {
+    let cluster = Cluster::start(Plan { netns: true, ..Plan::new(Shape::Nodes(3)) }).unwrap();
+    let fine = |arguments: &[&str]| {
+        let output = cluster.cli(arguments).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let file = cluster.folder().join("cluster.env");
+    let bytes = std::fs::read(&file).unwrap();
+    let file = file.to_str().unwrap();
+    fine(&["mb", "cut"]);
+    fine(&["put", file, "cairn://cut/before"]);
+    let reached = |name: &str| {
+        let address = cluster.processes().unwrap().into_iter().find(|process| process.name == name).unwrap();
+        let socket = address.addresses["node"].strip_prefix("http://").unwrap().parse().unwrap();
+        std::net::TcpStream::connect_timeout(&socket, std::time::Duration::from_secs(2)).is_ok()
+    };
+    assert!(reached("node-3"));
+
+    cluster.cut_off("node-3").unwrap();
+    assert!(!reached("node-3"));
+    fine(&["put", file, "cairn://cut/during"]);
+    for key in ["before", "during"] {
+        assert_eq!(fine(&["cat", &format!("cairn://cut/{key}")]), bytes, "{key}");
+    }
+
+    cluster.reconnect("node-3").unwrap();
+    assert!(reached("node-3"));
+    fine(&["put", file, "cairn://cut/after"]);
+    assert_eq!(fine(&["cat", "cairn://cut/after"]), bytes);
+    cluster.wipe().unwrap();
+}
+
+#[test]
 fn wrong_options_change_nothing() {
     let folder = new_folder().unwrap();
     let at = folder.join("cluster");
@@ -87,7 +121,6 @@ fn wrong_options_change_nothing() {
         &["up", at, "--nodes", "3", "--masters", "1"],
         &["up", at, "--gateways", "1"],
         &["up", at, "--unknown"],
-        &["up", at, "--netns"],
         &["up"],
         &["nonsense", at],
     ] {

@@ -4,7 +4,7 @@
 //! read token is checked before it is looked up whether the chunk exists, so its answer says nothing about that (P5).
 
 use crate::store::volume::{ChunkReader, ReadError};
-use crate::store::{PutError, Store};
+use crate::store::{Finding, PutError, Store};
 use crate::upkeep::ClusterView;
 use crate::windows::Windows;
 use async_trait::async_trait;
@@ -140,12 +140,17 @@ impl ChunkService for Service {
         Ok(ChunkSlice { chunk_length, outboard, start: groups.start, data })
     }
 
-    /// Only for the window that wrote or found the chunk here: a hash alone is no right to a receipt (P5).
+    /// Only for the window that wrote or found the chunk here, or whose owner may read everything of the tenant: a hash alone is no
+    /// right to a receipt (P5).
     async fn touch(&self, request: PutChunk) -> Result<Receipt, ChunkError> {
         self.authorise_put(&request)?;
         let PutChunk { address, token, .. } = request;
-        let stored = self.store.touch(address, stamp_of(token.window)).await.map_err(put_error)?;
-        Ok(self.receipt(&address, stored.ok_or(ChunkError::Absent)?, token.window))
+        let finding = if token.finds { Finding::Any } else { Finding::Own };
+        let stored = self.store.touch(address, stamp_of(token.window), finding).await.map_err(put_error)?;
+        let stored = stored.ok_or(ChunkError::Absent)?;
+        metrics::counter!("cairn_chunks_found_total").increment(1);
+        metrics::counter!("cairn_chunk_bytes_found_total").increment(u64::from(stored.length));
+        Ok(self.receipt(&address, stored, token.window))
     }
 
     async fn stat(&self, request: StatChunk) -> Result<ChunkStat, ChunkError> {
@@ -162,8 +167,9 @@ impl ChunkService for Service {
 
     /// The ring is looked at before the disk and after it: the answer is given at the ring that was asked about, or not at all.
     async fn confirm(&self, request: ConfirmChunk) -> Result<u32, ChunkError> {
-        let ConfirmChunk { address, token, epoch } = request;
-        self.keys.check_confirm(&token, &address, self.clock.wall_ms())?;
+        let ConfirmChunk { address, token, epoch, stamp } = request;
+        self.keys.check_confirm(&token, &address, stamp, self.clock.wall_ms())?;
+        let spared = if seeded_bug("confirm-without-touch") { Stamp::ZERO } else { stamp };
         let at_epoch = || {
             let own = self.view.epoch();
             if own == epoch || seeded_bug("confirm-at-any-epoch") { Ok(()) } else { Err(ChunkError::OtherEpoch(own)) }
@@ -173,7 +179,7 @@ impl ChunkService for Service {
             return Err(ChunkError::Unavailable("another run of this node has begun".to_owned()));
         }
         let _permit = self.confirms.acquire().await.expect("never closed");
-        let length = self.store.confirm(address).await.map_err(put_error)?.ok_or(ChunkError::Absent)?;
+        let length = self.store.confirm(address, spared).await.map_err(put_error)?.ok_or(ChunkError::Absent)?;
         at_epoch()?;
         Ok(length)
     }

@@ -114,6 +114,28 @@ async fn only_the_window_that_showed_the_bytes_gets_a_new_receipt_without_them()
 }
 
 #[tokio::test]
+async fn who_may_read_everything_gets_a_receipt_for_a_name_after_the_copy_was_read_back() {
+    let (node, server) = started().await;
+    let (service, chunk) = (server.service(), chunk(1, 100_000));
+    let finding = || {
+        let PutChunk { address, token, epoch } = put_request(&chunk, 9);
+        PutChunk { address, token: token_keys().finding(token), epoch }
+    };
+    assert_eq!(service.touch(finding()).await, Err(ChunkError::Absent));
+    service.put(put_request(&chunk, 7), chunk.clone()).await.unwrap();
+    let receipt = service.touch(finding()).await.unwrap();
+    assert_eq!(token_keys().check_receipt(&receipt, &chunk.address()), Ok(()));
+    assert_eq!((receipt.window, receipt.length), (WindowId(9), 100_000));
+    // From now on it is this window's, and protected as long as this window is open.
+    service.touch(put_request(&chunk, 9)).await.unwrap();
+    // Whoever marks a token of their own as a finding one has no token.
+    let PutChunk { address, token, epoch } = put_request(&chunk, 8);
+    let forged = PutChunk { address, token: WriteToken { finds: true, ..token }, epoch };
+    assert_eq!(service.touch(forged).await, Err(ChunkError::Token(TokenError::Invalid)));
+    drop(node);
+}
+
+#[tokio::test]
 async fn a_window_writes_no_more_than_its_token_says() {
     let (_node, server) = started().await;
     let token = token_keys().write_token(DOMAIN, WindowId(7), 2_500, NOW_MS + 60_000);

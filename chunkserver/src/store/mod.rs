@@ -9,4 +9,4 @@ mod node;
 pub mod pack;
 pub mod volume;
 
-pub use node::{PutError, Store, Stored};
+pub use node::{Finding, PutError, Store, Stored};

@@ -39,15 +39,21 @@ impl Heartbeats {
         let mut retiring: BTreeMap<VolumeId, String> =
             known.filter_map(|fault| Some((fault.volume?, fault.reason.clone()))).collect();
         let mut retired: Vec<VolumeId> = Vec::new();
+        let mut out: Vec<VolumeId> = Vec::new();
         let failed = self.signals.failed();
         loop {
             for volume in self.service.store().volumes() {
-                if let Health::Retired(reason) = volume.health()
-                    && !retired.contains(&volume.id())
-                    && retiring.insert(volume.id(), reason).is_none()
-                {
+                let health = volume.health();
+                // Whatever took it out, what it held is to be made again.
+                if health != Health::Serving && !out.contains(&volume.id()) {
+                    out.push(volume.id());
                     self.progress.volume_lost();
                     self.view.kick();
+                }
+                if let Health::Retired(reason) = health
+                    && !retired.contains(&volume.id())
+                {
+                    retiring.insert(volume.id(), reason);
                 }
             }
             // First, since receipts of these volumes count until the masters know.

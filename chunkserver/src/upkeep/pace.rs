@@ -1,20 +1,26 @@
 //! How fast upkeep may go: bytes a second, so that clients come first.
 
 use cairn_common::seam::Clock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Spends bytes over time. One that was idle does not catch up: the rate is a bound, not a goal.
 pub(super) struct Pace {
     clock: Arc<dyn Clock>,
-    bytes_per_second: u64,
+    bytes_per_second: AtomicU64,
     /// When what was spent so far is paid for.
     free_at: Mutex<Duration>,
 }
 
 impl Pace {
     pub(super) fn new(clock: Arc<dyn Clock>, bytes_per_second: u64) -> Pace {
-        Pace { clock, bytes_per_second: bytes_per_second.max(1), free_at: Mutex::default() }
+        Pace { clock, bytes_per_second: AtomicU64::new(bytes_per_second.max(1)), free_at: Mutex::default() }
+    }
+
+    /// Changes the rate for what is spent from now on.
+    pub(super) fn set(&self, bytes_per_second: u64) {
+        self.bytes_per_second.store(bytes_per_second.max(1), Ordering::Relaxed);
     }
 
     /// Waits until `bytes` may be moved. Several callers share the rate. Dropping the future spends the bytes all the same.
@@ -23,7 +29,7 @@ impl Pace {
             let now = self.clock.monotonic();
             let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
             let start = (*free_at).max(now);
-            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
+            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second.load(Ordering::Relaxed));
             *free_at = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             start - now
         };

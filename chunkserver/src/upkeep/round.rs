@@ -7,13 +7,14 @@ use super::Context;
 use super::collect::Candidates;
 use super::compare::{Difference, Group, combined, difference, differing, groups};
 use super::fetch::Fetched;
+use super::shed::Moment;
 use crate::store::index::IndexError;
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::ids::{Epoch, Slot, Stamp};
 use cairn_common::limits::{FETCHES_MAX, INVENTORY_PAGE_MAX, LOST_NAMED_MAX, PLACEMENT_MAX};
 use cairn_common::ring::Ring;
 use cairn_common::wire::chunk::Held;
-use cairn_common::wire::heal::{Amount, Compare, Compared, Placement, Referenced};
+use cairn_common::wire::heal::{Amount, Compare, Compared, Placement, Rebalance, Referenced};
 use cairn_common::wire::master::MasterError;
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -113,6 +114,13 @@ impl Context {
     }
 
     async fn fetch_batch(&self, batch: &[Referenced], round: &mut Round) -> Result<(), RoundError> {
+        let Rebalance { paused, bytes_per_second } = self.view.orders().rebalance;
+        if paused && batch.iter().all(|chunk| self.view.moves_here(chunk.address.slot(), chunk.copies)) {
+            batch.iter().for_each(|chunk| round.missing.add(chunk.length));
+            return Ok(());
+        }
+        let configured = self.settings.fetch_bytes_per_second;
+        self.fetching.set(if bytes_per_second > 0 { bytes_per_second } else { configured });
         let placement = self.peers.placement(batch.iter().map(|chunk| chunk.address).collect()).await?;
         if placement.epoch != round.epoch {
             return Err(RoundError::Epoch);
@@ -143,10 +151,11 @@ impl Context {
         if placement.epoch != round.epoch {
             return Err(RoundError::Epoch);
         }
-        let (epoch, horizon) = (placement.epoch, placement.horizon);
-        let shedding = batch.iter().zip(placement.chunks).filter_map(|(chunk, place)| {
+        let Placement { epoch, stamp, horizon, chunks } = placement;
+        let moment = Moment { epoch, stamp, horizon };
+        let shedding = batch.iter().zip(chunks).filter_map(|(chunk, place)| {
             let place = place?;
-            Some(async move { (*chunk, self.shed(*chunk, place, epoch, horizon).await) })
+            Some(async move { (*chunk, self.shed(*chunk, place, moment).await) })
         });
         let shed: Vec<(Referenced, bool)> =
             futures::stream::iter(shedding.collect::<Vec<_>>()).buffer_unordered(FETCHES_MAX).collect().await;

@@ -3,8 +3,11 @@
 //! A node drops a chunk only while it is at ring e and no owner at e, holding from *every* owner at e an answer given at that
 //! same e that its copy was read back from disk and lies on a volume in service, and it checks its ring again under the chunk's
 //! lock as it removes. Both halves are needed: with either left out, two changes of the ring that give and take an owner let two
-//! nodes drop on each other's word. Asking goes through the owner's appender, so that an answer is never older than a removal
-//! which that owner has decided on.
+//! nodes drop on each other's word.
+//!
+//! Asking touches the owner's copy with the moment at which the chunk was seen to be referred to. Otherwise an owner that found
+//! its own old copy unreferenced before that moment, and was slow to remove it, would remove it after it has confirmed it: a write
+//! may have come in between that made the chunk count on the word of this node, and not of the owner.
 //!
 //! A copy that an open window may count on is not dropped, whoever else has the chunk: a receipt that was given for it must
 //! stay true until it is of no use any more (P1).
@@ -17,15 +20,23 @@ use cairn_common::wire::chunk::ConfirmChunk;
 use cairn_common::wire::heal::{ChunkPlace, Referenced};
 use std::sync::Arc;
 
+/// What a placement is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) epoch: Epoch,
+    pub(super) stamp: Stamp,
+    pub(super) horizon: Stamp,
+}
+
 impl Context {
     /// Drops a chunk if all of its owners have it. Answers whether it is gone.
-    pub(super) async fn shed(&self, chunk: Referenced, place: ChunkPlace, epoch: Epoch, horizon: Stamp) -> bool {
-        let address = chunk.address;
+    pub(super) async fn shed(&self, chunk: Referenced, place: ChunkPlace, moment: Moment) -> bool {
+        let (address, Moment { epoch, stamp, horizon }) = (chunk.address, moment);
         if place.owner || place.nodes.is_empty() || self.view.epoch() != epoch {
             return false;
         }
         for (owner, token) in place.nodes {
-            if !self.confirmed_by(owner, ConfirmChunk { address, token, epoch }, chunk.length).await {
+            if !self.confirmed_by(owner, ConfirmChunk { address, token, epoch, stamp }, chunk.length).await {
                 return false;
             }
         }

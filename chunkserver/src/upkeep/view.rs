@@ -96,6 +96,17 @@ impl ClusterView {
         owners.position(|owner| owner == self.node).unwrap_or(usize::MAX)
     }
 
+    /// Whether chunks of a slot that this node owns and lacks are on their way from earlier owners, all of which are there; if
+    /// not, they are to be made again.
+    pub(crate) fn moves_here(&self, slot: Slot, copies: u8) -> bool {
+        let known = self.known();
+        let Some(membership) = &known.membership else { return false };
+        let earlier = membership.rings.iter().rev().skip(1);
+        let owners = earlier.map(|ring| ring.owners_of(slot, usize::from(copies)));
+        let is_there = |owner: &NodeId| *owner != self.node && !known.orders.down.contains(owner);
+        owners.into_iter().any(|owners| !owners.is_empty() && owners.iter().all(is_there))
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,9 @@
 //! The command line of the client: verbs and the flags that all of them share.
 
-use crate::commands::{admin, cat, cp, du, get, locate, ls, mb, mv, put, rb, rm, stat};
+use crate::commands::{
+    admin, cat, checksum, completion, cp, diff, du, find, get, locate, ls, mb, mv, outline, presign, put, rb, rm,
+    s3_config, stat, sync, uploads, verify,
+};
 use crate::output::OutputArgs;
 use crate::profile::ConnectionArgs;
 use clap::{Parser, Subcommand};
@@ -64,6 +67,29 @@ pub(crate) enum Verb {
     Rm(rm::RmArgs),
     /// Sum up sizes
     Du(du::DuArgs),
+    /// Find files by name, size and age
+    Find(find::FindArgs),
+    /// Show folders and files indented
+    Tree(outline::OutlineArgs),
+    /// Make one tree like another, moving only what differs
+    Sync(sync::SyncArgs),
+    /// Show in what two trees differ
+    Diff(diff::DiffArgs),
+    /// Read stored files to their end and check every byte
+    Verify(verify::VerifyArgs),
+    /// Show what identifies the bytes of files, here or stored
+    Checksum(checksum::ChecksumArgs),
+    /// Make a URL with which one file can be fetched or stored without a key
+    Presign(presign::PresignArgs),
+    /// Multipart uploads that are not finished
+    #[command(subcommand)]
+    Uploads(uploads::UploadsVerb),
+    /// Print settings for programs that speak S3
+    S3Config(s3_config::S3ConfigArgs),
+    /// Look why something does not work, and say what to do
+    Doctor,
+    /// Print a script that completes verbs and options in a shell
+    Completion(completion::CompletionArgs),
     /// Show which nodes hold the chunks of a file
     Where(locate::LocateArgs),
     /// Look after the cluster
@@ -88,6 +114,17 @@ impl Verb {
             Verb::Mv(_) => "mv",
             Verb::Rm(_) => "rm",
             Verb::Du(_) => "du",
+            Verb::Find(_) => "find",
+            Verb::Tree(_) => "tree",
+            Verb::Sync(_) => "sync",
+            Verb::Diff(_) => "diff",
+            Verb::Verify(_) => "verify",
+            Verb::Checksum(_) => "checksum",
+            Verb::Presign(_) => "presign",
+            Verb::Uploads(verb) => verb.name(),
+            Verb::S3Config(_) => "s3-config",
+            Verb::Doctor => "doctor",
+            Verb::Completion(_) => "completion",
             Verb::Where(_) => "where",
             Verb::Admin(verb) => verb.name(),
             Verb::Version => "version",
@@ -105,7 +142,11 @@ impl Verb {
             Verb::Mv(args) => args.tree.dry.dry_run,
             Verb::Rm(args) => args.dry.dry_run,
             Verb::Admin(verb) => verb.dry_run(),
+            Verb::Sync(args) => args.dry.dry_run,
+            Verb::Uploads(verb) => verb.dry_run(),
             Verb::Ls(_) | Verb::Stat(_) | Verb::Cat(_) | Verb::Du(_) | Verb::Where(_) | Verb::Version => false,
+            Verb::Find(_) | Verb::Tree(_) | Verb::Diff(_) | Verb::Verify(_) | Verb::Checksum(_) => false,
+            Verb::Presign(_) | Verb::S3Config(_) | Verb::Doctor | Verb::Completion(_) => false,
         }
     }
 
@@ -147,6 +188,8 @@ mod tests {
             &["cp", "cairn://abc/x", "cairn://abc/y"],
             &["mv", "cairn://abc/x", "cairn://abc/y"],
             &["rm", "abc/x"],
+            &["sync", "x", "cairn://abc"],
+            &["uploads", "abort", "abc", "--all"],
             &["admin", "key", "create", "name"],
             &["admin", "key", "rm", "KEY"],
             &["admin", "join-token", "create"],
@@ -161,6 +204,16 @@ mod tests {
             &["cat", "abc/x"],
             &["du"],
             &["where", "abc/x"],
+            &["find", "abc"],
+            &["tree", "abc"],
+            &["diff", "x", "cairn://abc"],
+            &["verify", "abc/x"],
+            &["checksum", "x"],
+            &["presign", "abc/x"],
+            &["uploads", "ls", "abc"],
+            &["s3-config", "aws"],
+            &["doctor"],
+            &["completion", "bash"],
             &["admin", "status"],
             &["admin", "node", "ls"],
             &["admin", "master", "ls"],
@@ -194,6 +247,17 @@ mod tests {
             "rm",
             "du",
             "where",
+            "find",
+            "tree",
+            "sync",
+            "diff",
+            "verify",
+            "checksum",
+            "presign",
+            "uploads",
+            "s3-config",
+            "doctor",
+            "completion",
             "admin",
             "version",
             "--json",

@@ -55,7 +55,8 @@ impl Clients {
         }
     }
 
-    fn settings(&self, profile: Option<&str>) -> Result<Settings, Failure> {
+    /// The settings of a profile; `None`: the current one.
+    pub(crate) fn settings(&self, profile: Option<&str>) -> Result<Settings, Failure> {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let file = match ConfigFile::path(env) {
             Some(path) => ConfigFile::read(&path)?,
@@ -79,6 +80,8 @@ async fn connect(settings: &Settings) -> Result<Client, Failure> {
     }
     let mut config = ClientConfig::new(settings.masters.iter().map(|url| url.trim_end_matches('/')));
     config.access_key = settings.credential.load()?;
+    // An upload that is repeated after it was killed, or of a file that was changed a little, sends what is missing.
+    config.find = true;
     if let Some(path) = &settings.ca_file {
         config.tls = TlsTrust::File(path.clone());
     }

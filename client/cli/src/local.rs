@@ -1,20 +1,38 @@
 //! Writing downloads: whole files under their final names, or nothing; and never outside the folder that was named.
+//!
+//! Until it is whole a download lies beside its target, under a name that follows from the target's. The next download to the same place
+//! finds it there, however the one before ended, and goes on behind the bytes that it can prove to be right.
 
 use crate::failure::{Exit, Failure};
 use bytes::Bytes;
 use cairn_common::seam::{OsRandom, Pool, Random as _};
 use futures::{Stream, StreamExt as _};
 use std::fs::{File, FileTimes, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tokio::sync::mpsc;
 
+/// How the names of unfinished downloads end.
+const PARTIAL: &str = ".cairn-part";
+
+/// Whether a file is a download that was not finished.
+pub(crate) fn is_partial(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
+}
+
 /// Pieces between the network and the disk.
 const PIECES_WAITING: usize = 4;
 
-/// A file that is being written beside its final place; gone if it is dropped before [`Partial::finish`].
-struct Partial {
+/// Fewer bytes are fetched again rather than left beside the target.
+const KEEP_MIN_BYTES: u64 = 1 << 20;
+
+/// A file that is being written beside its final place. Dropped before [`Partial::finish`] it stays for the next download to the same
+/// place, if it is worth it. Locked, so that two downloads never write to one.
+pub(crate) struct Partial {
     file: File,
     temporary: PathBuf,
     target: PathBuf,
@@ -22,11 +40,40 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(target: &Path) -> io::Result<Partial> {
-        // The name is not made from the target's, which may be as long as a name can be.
-        let temporary = folder_of(target).join(format!(".{:016x}.cairn-part", OsRandom.number()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    /// The unfinished download to `target`, with what an earlier one left of it. Blocks on the disk.
+    pub(crate) fn open(target: &Path) -> io::Result<Partial> {
+        // The name is made from the target's hash: that itself may be as long as a name can be.
+        let name = target.file_name().unwrap_or_default().as_bytes();
+        let number = blake3::hash(name).to_hex();
+        let temporary = folder_of(target).join(format!(".{}{PARTIAL}", &number[..16]));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary)?;
+        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Between opening and locking another download may have finished with it.
+        let same = std::fs::symlink_metadata(&temporary).is_ok_and(|now| {
+            now.is_file() && file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
+        });
+        if locked && same {
+            return Ok(Partial { file, temporary, target: target.to_owned(), finished: false });
+        }
+        let temporary = folder_of(target).join(format!(".{:016x}{PARTIAL}", OsRandom.number()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
         Ok(Partial { file, temporary, target: target.to_owned(), finished: false })
+    }
+
+    /// The file as it is, to look at what is in it.
+    pub(crate) fn contents(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Bytes in it, right or wrong.
+    pub(crate) fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Forgets all but the first `length` bytes, and goes on behind them.
+    fn keep(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.seek(io::SeekFrom::Start(length)).map(drop)
     }
 
     /// `Ok`: the whole file is durable under its name, with the modification time that is asked for.
@@ -43,7 +90,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.finished && self.length() < KEEP_MIN_BYTES {
             // Nothing better can be done; the name says what it is.
             let _ = std::fs::remove_file(&self.temporary);
         }
@@ -59,18 +106,18 @@ enum Message {
     End,
 }
 
-/// Writes `body` to `target`. `Ok`: durable under that name, bytes written. `Err`, and dropping the future: the name is as it
-/// was before. Holds a few pieces at most.
+/// Writes `body` behind the first `kept` bytes of `partial` and gives it its name. `Ok`: durable under that name, bytes of the whole
+/// file. `Err`, and dropping the future: the name is as it was before. Holds a few pieces at most.
 pub(crate) async fn write_file(
     pool: &Pool,
-    target: &Path,
+    (mut partial, kept): (Partial, u64),
     mut body: impl Stream<Item = Result<Bytes, Failure>> + Unpin,
     modified: Option<SystemTime>,
 ) -> Result<u64, Failure> {
     let (sender, mut receiver) = mpsc::channel(PIECES_WAITING);
-    let path = target.to_owned();
+    let target = partial.target.clone();
     let writing = pool.run(move || -> io::Result<()> {
-        let mut partial = Partial::create(&path)?;
+        partial.keep(kept)?;
         loop {
             match receiver.blocking_recv() {
                 Some(Message::Piece(piece)) => partial.file.write_all(&piece)?,
@@ -80,7 +127,7 @@ pub(crate) async fn write_file(
         }
     });
     let feeding = async move {
-        let mut bytes = 0;
+        let mut bytes = kept;
         while let Some(piece) = body.next().await {
             let piece = piece?;
             bytes += piece.len() as u64;
@@ -93,7 +140,7 @@ pub(crate) async fn write_file(
         Ok(bytes)
     };
     let (written, fed) = tokio::join!(writing, feeding);
-    written.map_err(|error| Failure::local(target, "write the file", &error))?;
+    written.map_err(|error| Failure::local(&target, "write the file", &error))?;
     fed
 }
 
@@ -154,16 +201,26 @@ mod tests {
         names
     }
 
+    fn bytes_in(folder: &Path) -> u64 {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    }
+
     #[tokio::test]
     async fn a_whole_file_appears_under_its_name_with_its_time() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x".repeat(255));
         let modified = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5);
-        let written = write_file(&Pool::new(1), &target, pieces(&[Ok("ab"), Ok("c")]), Some(modified)).await;
+        let written = write_file(
+            &Pool::new(1),
+            (Partial::open(&target).unwrap(), 0),
+            pieces(&[Ok("ab"), Ok("c")]),
+            Some(modified),
+        )
+        .await;
         assert_eq!(written, Ok(3));
         assert_eq!(std::fs::read(&target).unwrap(), b"abc");
         assert_eq!(std::fs::metadata(&target).unwrap().modified().unwrap(), modified);
-        assert_eq!(write_file(&Pool::new(1), &target, pieces(&[]), None).await, Ok(0));
+        assert_eq!(write_file(&Pool::new(1), (Partial::open(&target).unwrap(), 0), pieces(&[]), None).await, Ok(0));
         assert_eq!(names(folder.path()), ["x".repeat(255)]);
     }
 
@@ -172,27 +229,46 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("f");
         std::fs::write(&target, "old").unwrap();
-        let failed = write_file(&Pool::new(1), &target, pieces(&[Ok("new"), Err(())]), None).await;
+        let failed =
+            write_file(&Pool::new(1), (Partial::open(&target).unwrap(), 0), pieces(&[Ok("new"), Err(())]), None).await;
         assert_eq!(failed.unwrap_err().exit, Exit::Corrupt);
         assert_eq!(std::fs::read(&target).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["f"]);
     }
 
     #[tokio::test]
-    async fn a_download_that_is_dropped_leaves_nothing() {
+    async fn a_download_of_little_that_is_dropped_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (pool, target) = (Pool::new(1), folder.path().join("f"));
         let stuck = pieces(&[Ok("half")]).chain(stream::pending());
-        let writing = Box::pin(write_file(&pool, &target, stuck, None));
+        let writing = Box::pin(write_file(&pool, (Partial::open(&target).unwrap(), 0), stuck, None));
         let written = tokio::select! {
             biased;
             written = writing => Some(written),
-            () = async { while names(folder.path()).is_empty() { tokio::task::yield_now().await } } => None,
+            () = async { while bytes_in(folder.path()) == 0 { tokio::task::yield_now().await } } => None,
         };
         assert_eq!(written, None);
         // The pool has one thread: this runs after the writer has ended.
         pool.run(|| ()).await;
         assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_download_that_broke_off_goes_on_behind_what_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pool, target) = (Pool::new(1), folder.path().join("f"));
+        let half = "x".repeat(KEEP_MIN_BYTES as usize);
+        let body = stream::iter([Ok(Bytes::from(half.clone())), Err(Failure::new(Exit::Network, "gone"))]);
+        let failed = write_file(&pool, (Partial::open(&target).unwrap(), 0), body, None).await;
+        assert!(failed.is_err() && !target.exists());
+        assert!(names(folder.path()).iter().all(|name| is_partial(Path::new(name))));
+        let partial = Partial::open(&target).unwrap();
+        assert_eq!(partial.length(), KEEP_MIN_BYTES);
+        // Another download to the same place at the same time has a file of its own.
+        assert_eq!(Partial::open(&target).unwrap().length(), 0);
+        assert_eq!(write_file(&pool, (partial, 10), pieces(&[Ok("end")]), None).await, Ok(13));
+        assert_eq!(std::fs::read(&target).unwrap(), format!("{}end", &half[..10]).as_bytes());
+        assert_eq!(names(folder.path()), ["f"]);
     }
 
     #[test]

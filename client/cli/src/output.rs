@@ -243,7 +243,7 @@ impl Output {
         if self.mode == Mode::Json {
             return self.lines(&json("summary", summary));
         }
-        let moves = matches!(summary.verb, "put" | "get" | "cp" | "mv" | "rm");
+        let moves = matches!(summary.verb, "put" | "get" | "cp" | "mv" | "rm" | "sync" | "verify");
         let wanted = self.flags.verbose > 0 || summary.failed > 0 || io::stderr().is_terminal();
         if moves && wanted && !self.flags.quiet {
             eprintln!("{}", sentence(summary, self.flags.bytes));

@@ -3,6 +3,7 @@
 //! ```toml
 //! [profile.default]
 //! masters = ["https://node-1:7070", "https://node-2:7070"]
+//! s3_endpoint = "https://node-1:9000"         # for presign and s3-config
 //! ca_file = "/etc/cairn/ca.pem"
 //! credential_command = "pass show cairn"      # prints two lines: access key, secret
 //! ```
@@ -32,6 +33,9 @@ pub(crate) struct ConnectionArgs {
     /// URL of the HTTP API [env: CAIRN_ENDPOINT]
     #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     pub(crate) endpoint: Option<String>,
+    /// URL of the S3 API, for signed URLs and settings of other programs [env: CAIRN_S3_ENDPOINT, or AWS_ENDPOINT_URL_S3]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
+    pub(crate) s3_endpoint: Option<String>,
     /// File with the access key and the secret, a line each, as servers write admin.key
     /// [env: CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, or AWS_…]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
@@ -55,6 +59,7 @@ pub(crate) struct ConfigFile {
 struct Profile {
     masters: Vec<String>,
     endpoint: Option<String>,
+    s3_endpoint: Option<String>,
     access_key: Option<String>,
     secret_key: Option<String>,
     credential_command: Option<String>,
@@ -86,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) masters: Vec<String>,
     /// URL of the HTTP API.
     pub(crate) endpoint: Option<String>,
+    /// URL of the S3 API.
+    pub(crate) s3_endpoint: Option<String>,
     /// As whom.
     pub(crate) credential: Credential,
     /// Certificates to trust instead of the system's.
@@ -126,8 +133,8 @@ impl ConfigFile {
     pub(crate) fn named(&self, named: &str) -> Result<Settings, Failure> {
         let profile = self.profile.get(named).ok_or_else(|| self.no_profile(named))?;
         let credential = profile.credential(named)?.unwrap_or(Credential::None);
-        let Profile { masters, endpoint, ca_file, .. } = profile.clone();
-        Ok(Settings { masters, endpoint, credential, ca_file })
+        let Profile { masters, endpoint, s3_endpoint, ca_file, .. } = profile.clone();
+        Ok(Settings { masters, endpoint, s3_endpoint, credential, ca_file })
     }
 
     /// The settings of the current profile: flags, then `env`, then this file.
@@ -160,8 +167,10 @@ impl ConfigFile {
             },
         };
         let endpoint = flags.endpoint.clone().or_else(|| env("CAIRN_ENDPOINT")).or(profile.endpoint);
+        let s3_endpoint = flags.s3_endpoint.clone().or_else(|| env("CAIRN_S3_ENDPOINT")).or(profile.s3_endpoint);
+        let s3_endpoint = s3_endpoint.or_else(|| env("AWS_ENDPOINT_URL_S3")).or_else(|| env("AWS_ENDPOINT_URL"));
         let ca_file = flags.ca_file.clone().or_else(|| env("CAIRN_CA_FILE").map(PathBuf::from)).or(profile.ca_file);
-        Ok(Settings { masters, endpoint, credential, ca_file })
+        Ok(Settings { masters, endpoint, s3_endpoint, credential, ca_file })
     }
 
     fn no_profile(&self, name: &str) -> Failure {

@@ -19,6 +19,7 @@ pub(crate) struct Tally {
     /// Bytes of those done.
     pub(crate) bytes: u64,
     last: Option<Exit>,
+    differs: bool,
 }
 
 /// What became of one item.
@@ -60,11 +61,18 @@ impl Tally {
         self.skipped += other.skipped;
         self.bytes += other.bytes;
         self.last = other.last.or(self.last);
+        self.differs |= other.differs;
+    }
+
+    /// Notes that what was compared is not the same.
+    pub(crate) fn differs(&mut self) {
+        self.differs = true;
     }
 
     /// The exit code: that of the only item, or that some of several failed.
     pub(crate) fn exit(&self) -> Exit {
         match (self.last, self.done + self.failed + self.skipped) {
+            (None, _) if self.differs => Exit::Other,
             (None, _) => Exit::Ok,
             (Some(exit), 1) => exit,
             (Some(_), _) => Exit::SomeFailed,
@@ -128,6 +136,8 @@ mod tests {
         let mut fine = Tally::one(1);
         fine.count(Did::Skipped);
         assert_eq!(fine.exit(), Exit::Ok);
+        fine.differs();
+        assert_eq!(fine.exit(), Exit::Other);
     }
 
     #[tokio::test]

@@ -24,6 +24,56 @@ pub(crate) fn size(bytes: u64, exact: bool) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Reads a size: a number of bytes, or one with a unit (`10M`, `1.5GiB`); units are powers of 1,024.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_uppercase();
+    let power = match unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit) {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        "P" => 5,
+        _ => return Err("write a size such as 10M or 1.5GiB".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a size such as 10M or 1.5GiB".to_owned())?;
+    let bytes = number * f64::powi(1024.0, power);
+    if bytes.is_finite() && bytes < 9e18 { Ok(bytes as u64) } else { Err("that is too large".to_owned()) }
+}
+
+/// Reads a stretch of time: numbers with units `w d h m s` (`7d`, `1h30m`); a bare number is seconds.
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time such as 7d, 12h or 1h30m".to_owned();
+    let mut seconds = 0u64;
+    let mut number = String::new();
+    for character in text.chars() {
+        if character.is_ascii_digit() {
+            number.push(character);
+            continue;
+        }
+        let unit = match character {
+            'w' => 7 * 86_400,
+            'd' => 86_400,
+            'h' => 3_600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = std::mem::take(&mut number).parse().map_err(|_| wrong())?;
+        seconds = count.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+    }
+    if !number.is_empty() {
+        let bare = text.len() == number.len();
+        let count: u64 = number.parse().map_err(|_| wrong())?;
+        seconds = if bare { count } else { return Err(wrong()) };
+    } else if text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 /// A moment as RFC 3339 in UTC, cut to seconds.
 pub(crate) fn moment(wall_ms: u64) -> String {
     let seconds = i64::try_from(wall_ms / 1000).unwrap_or(i64::MAX);
@@ -85,6 +135,26 @@ mod tests {
         assert_eq!(shown((1 << 20) - 1), "1.0 MiB");
         assert_eq!(shown(u64::MAX), "16.0 EiB");
         assert_eq!(size(1536, true), "1536");
+    }
+
+    #[test]
+    fn sizes_and_times_are_read_with_their_units() {
+        assert_eq!(parse_size("1536"), Ok(1536));
+        assert_eq!(
+            (parse_size("10M"), parse_size("1.5 KiB"), parse_size("2gb")),
+            (Ok(10 << 20), Ok(1536), Ok(2 << 30))
+        );
+        for bad in ["", "M", "10X", "1.2.3", "-1", "1e9", "9999999P"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        let seconds = |text| parse_age(text).map(|age| age.as_secs());
+        assert_eq!(
+            (seconds("90"), seconds("7d"), seconds("1h30m"), seconds("2w")),
+            (Ok(90), Ok(604_800), Ok(5400), Ok(1_209_600))
+        );
+        for bad in ["", "d", "1h30", "1x", "-1d", "99999999999999999999s"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

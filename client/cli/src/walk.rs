@@ -1,11 +1,12 @@
-//! The files below a local folder, in order, one folder in memory at a time.
+//! The files below a local folder, in the order in which a bucket lists them as keys, so that both can be compared side by side
+//! with little memory: that of the folders on the way down.
 
 use crate::failure::{Exit, Failure};
 use cairn_common::seam::Pool;
 use futures::Stream;
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,92 +56,102 @@ struct Ancestor {
 
 struct Walk {
     links: Links,
-    folders: Vec<Folder>,
-    ready: VecDeque<Result<Found, Failure>>,
+    /// What is still to come, the next one last.
+    pending: Vec<Entry>,
 }
 
-/// Walks the folder at `root`: its files sorted by name, then its folders. What cannot be read is a failure of that item, and
-/// the walk goes on. Empty folders leave no trace: a key space has none.
+/// Walks the folder at `root`, its files in the order of their names as keys. What cannot be read is a failure of that item,
+/// and the walk goes on. Empty folders leave no trace: a key space has none.
 pub(crate) fn walk(root: PathBuf, links: Links, pool: Pool) -> impl Stream<Item = Result<Found, Failure>> {
-    let folders = vec![Folder { path: root, name: String::new(), above: None }];
-    let walk = Walk { links, folders, ready: VecDeque::new() };
-    futures::stream::unfold((walk, pool), |(mut walk, pool)| async move {
-        while walk.ready.is_empty() {
-            let folder = walk.folders.pop()?;
-            walk = pool
-                .run(move || {
-                    walk.read(&folder);
-                    walk
-                })
-                .await;
+    let pending = vec![Entry::Folder(Folder { path: root, name: String::new(), above: None })];
+    futures::stream::unfold((Walk { links, pending }, pool), |(mut walk, pool)| async move {
+        loop {
+            match walk.pending.pop()? {
+                Entry::Item(found) => return Some((found, (walk, pool))),
+                Entry::Folder(folder) => {
+                    walk = pool
+                        .run(move || {
+                            walk.read(&folder);
+                            walk
+                        })
+                        .await;
+                }
+            }
         }
-        let found = walk.ready.pop_front()?;
-        Some((found, (walk, pool)))
     })
+}
+
+/// What is in a folder.
+enum Entry {
+    Folder(Folder),
+    Item(Result<Found, Failure>),
 }
 
 impl Walk {
     fn read(&mut self, folder: &Folder) {
-        match sorted_names(&folder.path) {
-            Err(error) => self.ready.push_back(Err(Failure::local(&folder.path, "read the folder", &error))),
+        match names_in(&folder.path) {
+            Err(error) => self.pending.push(Entry::Item(Err(Failure::local(&folder.path, "read the folder", &error)))),
+            Ok((identity, _)) if is_above(folder.above.as_ref(), identity) => {
+                let failure = Failure::new(Exit::Other, "a symbolic link leads back to a folder above it");
+                let advice = "leave links out with --links skip";
+                self.pending.push(Entry::Item(Err(failure.at(folder.path.display()).advise(advice))));
+            }
             Ok((identity, names)) => {
-                if is_above(folder.above.as_ref(), identity) {
-                    let failure = Failure::new(Exit::Other, "a symbolic link leads back to a folder above it");
-                    let advice = "leave links out with --links skip";
-                    self.ready.push_back(Err(failure.at(folder.path.display()).advise(advice)));
-                    return;
-                }
                 let above = Some(Arc::new(Ancestor { identity, above: folder.above.clone() }));
-                let mut below = Vec::new();
-                for name in names {
-                    match self.look(folder, &above, name) {
-                        Ok(Some(found)) => self.ready.push_back(Ok(found)),
-                        Ok(None) => {}
-                        Err(Entry::Failed(failure)) => self.ready.push_back(Err(failure)),
-                        Err(Entry::Folder(folder)) => below.push(folder),
-                    }
-                }
-                self.folders.extend(below.into_iter().rev());
+                let entry = |name: OsString| {
+                    let mut place = name.as_bytes().to_owned();
+                    let entry = match self.look(folder, &above, name) {
+                        Ok(Looked::Folder(folder)) => {
+                            // Among keys a folder stands where its name with a slash stands: `a-b` before `a/b`.
+                            place.push(b'/');
+                            Entry::Folder(folder)
+                        }
+                        Ok(Looked::Found(found)) => Entry::Item(Ok(found)),
+                        Err(failure) => Entry::Item(Err(failure)),
+                    };
+                    (place, entry)
+                };
+                let mut entries: Vec<_> = names.into_iter().map(entry).collect();
+                entries.sort_by(|(one, _), (other, _)| other.cmp(one));
+                self.pending.extend(entries.into_iter().map(|(_, entry)| entry));
             }
         }
     }
 
-    fn look(&self, folder: &Folder, above: &Option<Arc<Ancestor>>, name: OsString) -> Result<Option<Found>, Entry> {
+    fn look(&self, folder: &Folder, above: &Option<Arc<Ancestor>>, name: OsString) -> Result<Looked, Failure> {
         let path = folder.path.join(&name);
         let Some(name) = name.to_str() else {
             let failure = Failure::new(Exit::Other, "the name is not UTF-8, and keys are");
-            return Err(Entry::Failed(failure.at(path.display()).advise("rename it and repeat")));
+            return Err(failure.at(path.display()).advise("rename it and repeat"));
         };
         let name = if folder.name.is_empty() { name.to_owned() } else { format!("{}/{name}", folder.name) };
-        let failed = |error| Entry::Failed(Failure::local(&path, "look at it", &error));
+        let failed = |error| Failure::local(&path, "look at it", &error);
         let mut metadata = std::fs::symlink_metadata(&path).map_err(failed)?;
         if metadata.is_symlink() {
             match self.links {
-                Links::Skip => return Ok(Some(Found::Skipped(path, "a symbolic link"))),
+                Links::Skip => return Ok(Looked::Found(Found::Skipped(path, "a symbolic link"))),
                 Links::Follow => metadata = std::fs::metadata(&path).map_err(failed)?,
             }
         }
         if metadata.is_dir() {
-            return Err(Entry::Folder(Folder { path, name, above: above.clone() }));
+            return Ok(Looked::Folder(Folder { path, name, above: above.clone() }));
         }
         if !metadata.is_file() {
-            return Ok(Some(Found::Skipped(path, "neither a file nor a folder")));
+            return Ok(Looked::Found(Found::Skipped(path, "neither a file nor a folder")));
         }
-        Ok(Some(Found::File(FoundFile { path, name, length: metadata.len() })))
+        Ok(Looked::Found(Found::File(FoundFile { path, name, length: metadata.len() })))
     }
 }
 
-/// What is not handed on at once.
-enum Entry {
+/// What an entry of a folder turned out to be.
+enum Looked {
     Folder(Folder),
-    Failed(Failure),
+    Found(Found),
 }
 
-fn sorted_names(path: &Path) -> std::io::Result<((u64, u64), Vec<OsString>)> {
+fn names_in(path: &Path) -> std::io::Result<((u64, u64), Vec<OsString>)> {
     let metadata: Metadata = std::fs::metadata(path)?;
-    let mut names =
-        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
-    names.sort();
+    let names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
     Ok(((metadata.dev(), metadata.ino()), names))
 }
 
@@ -186,10 +197,10 @@ mod tests {
             "-n 1",
             "a\n 0",
             "b 2",
+            "d/e/ y 3",
+            "d/x 1",
             "pipe skipped: neither a file nor a folder",
             "failed: the name is not UTF-8, and keys are",
-            "d/x 1",
-            "d/e/ y 3",
         ];
         assert_eq!(names(root.path(), Links::Follow).await, wanted);
     }
@@ -209,11 +220,11 @@ mod tests {
         assert_eq!(
             skipped,
             [
+                "d/f 1".to_owned(),
+                format!("up {why}"),
                 format!("file {why}"),
                 format!("gone {why}"),
                 format!("twin {why}"),
-                "d/f 1".to_owned(),
-                format!("up {why}")
             ]
         );
         let followed = names(root.path(), Links::Follow).await;
@@ -222,5 +233,18 @@ mod tests {
         for file in ["file 1", "d/f 1", "twin/f 1"] {
             assert!(followed.contains(&file.to_owned()), "{followed:?}");
         }
+    }
+    #[tokio::test]
+    async fn the_order_is_that_of_keys() {
+        let root = tempfile::tempdir().unwrap();
+        let mut keys = ["a-b", "a/b/c", "a/b-c", "a0", "a.d/x", "é", "z/z", "a/b.c/d"];
+        for key in keys {
+            let path = root.path().join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        keys.sort();
+        let walked = names(root.path(), Links::Follow).await;
+        assert_eq!(walked, keys.map(|key| format!("{key} 0")));
     }
 }

@@ -6,7 +6,7 @@
 use super::keys::{NodeKey, Secret};
 use super::proof::{Mac, MacInput};
 use crate::chunk::ChunkAddress;
-use crate::ids::{BootCount, Domain, KeyId, ManifestId, NodeId, VolumeId, WindowId};
+use crate::ids::{BootCount, Domain, KeyId, ManifestId, NodeId, Stamp, VolumeId, WindowId};
 use serde::{Deserialize, Serialize};
 
 /// Why a token or a receipt was refused. Deliberately coarse: an attacker learns nothing from it.
@@ -33,6 +33,9 @@ pub struct WriteToken {
     pub limit_bytes: u64,
     /// Last millisecond (since 1970) at which the node accepts it.
     pub expires_ms: u64,
+    /// Whether its bearer may get receipts for chunks of the domain by naming them, without showing their bytes. Only for those
+    /// who may read everything of the tenant: to them a hash says nothing that they could not have (P5).
+    pub finds: bool,
     /// The proof.
     pub mac: Mac,
 }
@@ -99,7 +102,16 @@ impl TokenKeys {
 
     /// Masters: a write token for this node.
     pub fn write_token(&self, domain: Domain, window: WindowId, limit_bytes: u64, expires_ms: u64) -> WriteToken {
-        let mut token = WriteToken { key: self.key, domain, window, limit_bytes, expires_ms, mac: Mac([0; 16]) };
+        let mac = Mac([0; 16]);
+        self.sign(WriteToken { key: self.key, domain, window, limit_bytes, expires_ms, finds: false, mac })
+    }
+
+    /// Masters: the same write token for somebody who may read everything of the tenant.
+    pub fn finding(&self, token: WriteToken) -> WriteToken {
+        self.sign(WriteToken { finds: true, ..token })
+    }
+
+    fn sign(&self, mut token: WriteToken) -> WriteToken {
         token.mac = self.write.mac(&self.write_input(&token));
         token
     }
@@ -121,32 +133,32 @@ impl TokenKeys {
 
     /// Chunkserver: whether `token` allows reading the chunk here, now.
     pub fn check_read(&self, token: &ReadToken, address: &ChunkAddress, now_ms: u64) -> Result<(), TokenError> {
-        self.check_chunk("read", token, address, now_ms)
+        self.check_mac(token, &self.chunk_input("read", address, token.expires_ms), now_ms)
     }
 
-    fn check_chunk(
-        &self,
-        purpose: &'static str,
-        token: &ReadToken,
-        address: &ChunkAddress,
-        now_ms: u64,
-    ) -> Result<(), TokenError> {
-        let mac = self.read.mac(&self.chunk_input(purpose, address, token.expires_ms));
-        if token.key != self.key || token.mac != mac {
+    fn check_mac(&self, token: &ReadToken, input: &MacInput, now_ms: u64) -> Result<(), TokenError> {
+        if token.key != self.key || token.mac != self.read.mac(input) {
             return Err(TokenError::Invalid);
         }
         if now_ms > token.expires_ms { Err(TokenError::Expired) } else { Ok(()) }
     }
 
-    /// Masters: the right to have this node confirm that it holds a chunk. No right to read it.
-    pub fn confirm_token(&self, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
-        let mac = self.read.mac(&self.chunk_input("confirm", address, expires_ms));
+    /// Masters: the right to have this node confirm that it holds a chunk, as something refers to it at `stamp`. No right to read
+    /// it.
+    pub fn confirm_token(&self, address: &ChunkAddress, stamp: Stamp, expires_ms: u64) -> ReadToken {
+        let mac = self.read.mac(&self.confirm_input(address, stamp, expires_ms));
         ReadToken { key: self.key, expires_ms, mac }
     }
 
     /// Chunkserver: whether `token` allows asking whether the chunk is held here, now.
-    pub fn check_confirm(&self, token: &ReadToken, address: &ChunkAddress, now_ms: u64) -> Result<(), TokenError> {
-        self.check_chunk("confirm", token, address, now_ms)
+    pub fn check_confirm(
+        &self,
+        token: &ReadToken,
+        address: &ChunkAddress,
+        stamp: Stamp,
+        now_ms: u64,
+    ) -> Result<(), TokenError> {
+        self.check_mac(token, &self.confirm_input(address, stamp, token.expires_ms), now_ms)
     }
 
     /// Chunkserver: a receipt for a chunk that is durable on `volume`.
@@ -180,6 +192,7 @@ impl TokenKeys {
             .number(token.window.0)
             .number(token.limit_bytes)
             .number(token.expires_ms)
+            .number(u64::from(token.finds))
     }
 
     fn chunk_input(&self, purpose: &'static str, address: &ChunkAddress, expires_ms: u64) -> MacInput {
@@ -188,6 +201,10 @@ impl TokenKeys {
             .number(u64::from(self.key.0))
             .field(&address.to_bytes())
             .number(expires_ms)
+    }
+
+    fn confirm_input(&self, address: &ChunkAddress, stamp: Stamp, expires_ms: u64) -> MacInput {
+        self.chunk_input("confirm", address, expires_ms).number(stamp.0)
     }
 }
 
@@ -247,11 +264,14 @@ mod tests {
             WriteToken { window: WindowId(6), ..token.clone() },
             WriteToken { limit_bytes: 101, ..token.clone() },
             WriteToken { expires_ms: 2000, ..token.clone() },
+            WriteToken { finds: true, ..token.clone() },
             WriteToken { mac: Mac([0; 16]), ..token.clone() },
         ];
         for token in altered {
             assert_eq!(keys(1).check_write(&token, token.domain, 0), Err(TokenError::Invalid), "{token:?}");
         }
+        let finding = keys(1).finding(token);
+        assert!(finding.finds && keys(1).check_write(&finding, Domain(1), 0).is_ok());
     }
 
     #[test]
@@ -272,12 +292,14 @@ mod tests {
     #[test]
     fn the_right_to_have_a_copy_confirmed_is_none_to_read_it() {
         let one = ChunkAddress::of(Domain(1), b"one");
-        let (confirm, read) = (keys(1).confirm_token(&one, 1000), keys(1).read_token(&one, 1000));
-        assert_eq!(keys(1).check_confirm(&confirm, &one, 1000), Ok(()));
-        assert_eq!(keys(1).check_confirm(&confirm, &one, 1001), Err(TokenError::Expired));
+        let at = Stamp(7);
+        let (confirm, read) = (keys(1).confirm_token(&one, at, 1000), keys(1).read_token(&one, 1000));
+        assert_eq!(keys(1).check_confirm(&confirm, &one, at, 1000), Ok(()));
+        assert_eq!(keys(1).check_confirm(&confirm, &one, at, 1001), Err(TokenError::Expired));
+        assert_eq!(keys(1).check_confirm(&confirm, &one, Stamp(8), 0), Err(TokenError::Invalid));
         assert_eq!(keys(1).check_read(&confirm, &one, 0), Err(TokenError::Invalid));
-        assert_eq!(keys(1).check_confirm(&read, &one, 0), Err(TokenError::Invalid));
-        assert_eq!(keys(2).check_confirm(&confirm, &one, 0), Err(TokenError::Invalid));
+        assert_eq!(keys(1).check_confirm(&read, &one, at, 0), Err(TokenError::Invalid));
+        assert_eq!(keys(2).check_confirm(&confirm, &one, at, 0), Err(TokenError::Invalid));
     }
 
     #[test]

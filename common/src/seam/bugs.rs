@@ -13,6 +13,7 @@ pub const SEEDED_BUGS: &[&str] = &[
     "fsync-error-retried",
     "drop-without-confirmation",
     "confirm-at-any-epoch",
+    "confirm-without-touch",
     "collect-without-horizon",
     "no-collect-fuse",
     // Masters.

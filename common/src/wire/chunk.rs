@@ -88,6 +88,9 @@ pub struct ConfirmChunk {
     pub token: ReadToken,
     /// The ring that the answer must be given at.
     pub epoch: Epoch,
+    /// A moment at which something referred to the chunk: the copy counts as touched then, so that no removal that was decided on
+    /// before takes it away after the answer. Zero: nothing will be dropped on the answer.
+    pub stamp: Stamp,
 }
 
 /// Whole groups of a chunk, and what proves them.

@@ -150,4 +150,15 @@ pub struct Orders {
     pub collect_paused: bool,
     /// When an administrator last said that collection shall go on, whatever it frees. Good for what stopped before.
     pub collect_approved: Stamp,
+    /// How chunks move.
+    pub rebalance: Rebalance,
+}
+
+/// How chunks move to their new owners when the ring has changed, as an administrator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rebalance {
+    /// Nothing moves while this is so. What was lost is made up for all the same.
+    pub paused: bool,
+    /// Bytes a second that each node fetches, to move or to repair; zero: as the node is configured.
+    pub bytes_per_second: u64,
 }

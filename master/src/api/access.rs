@@ -7,7 +7,7 @@
 use cairn_common::ids::NodeId;
 use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::version::LockChange;
-use cairn_common::wire::command::{Command, Rights};
+use cairn_common::wire::command::{Command, Grant, Rights};
 use cairn_common::wire::master::{KeyInfo, MasterRequest};
 
 /// A right on files.
@@ -191,7 +191,8 @@ fn need_of_command(command: &Command) -> Need<'_> {
         | Command::SetReplicas { .. }
         | Command::SetMaster { .. }
         | Command::SetVoters { .. }
-        | Command::SetCollection { .. } => Need::ClusterAdmin,
+        | Command::SetCollection { .. }
+        | Command::SetRebalance { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
         | Command::Expire { .. }
@@ -228,6 +229,12 @@ impl Who {
 }
 
 impl Who {
+    /// Whether the one who asks may read every file of its tenant, also those of buckets that are not made yet.
+    pub(super) fn reads_everything(&self) -> bool {
+        let everywhere = |grant: &Grant| grant.bucket.is_none() && grant.prefix.is_empty() && grant.rights.read;
+        matches!(self, Who::Key(key) if key.grants.iter().any(everywhere))
+    }
+
     /// Whether the one who asks may know which files are beside `path`.
     pub(super) fn may_list(&self, path: &FilePath) -> bool {
         self.may(&one(path, Right::List))
@@ -252,7 +259,6 @@ mod tests {
     use super::*;
     use cairn_common::file::Condition;
     use cairn_common::ids::{BootCount, Stamp, TenantId};
-    use cairn_common::wire::command::Grant;
     use cairn_common::wire::master::{Heartbeat, RangeWanted};
 
     fn key(cluster_admin: bool, grants: Vec<Grant>) -> Who {
@@ -300,6 +306,22 @@ mod tests {
             for who in [&node, &admin, &Who::Nobody, &Who::Joiner("t".into())] {
                 assert!(!who.may(&need(&write(command.clone()))), "{who:?} {command:?}");
             }
+        }
+    }
+
+    #[test]
+    fn only_who_may_read_every_bucket_whole_reads_everything() {
+        let read = Rights { read: true, ..Rights::default() };
+        let everywhere = |prefix: &str, rights| Grant { bucket: None, prefix: prefix.to_owned(), rights };
+        assert!(key(false, vec![everywhere("", read)]).reads_everything());
+        assert!(key(false, vec![grant("one", "", read), everywhere("", Rights::ALL)]).reads_everything());
+        let write = Rights { write: true, list: true, ..Rights::default() };
+        for grants in [vec![], vec![everywhere("a/", read)], vec![grant("one", "", read)], vec![everywhere("", write)]]
+        {
+            assert!(!key(true, grants.clone()).reads_everything(), "{grants:?}");
+        }
+        for who in [Who::Nobody, Who::Node { node: NodeId(1), gateway: true }, Who::Joiner("t".into())] {
+            assert!(!who.reads_everything());
         }
     }
 

@@ -128,8 +128,8 @@ impl MasterServer {
         let asked = std::mem::take(with);
         let answers = futures::stream::iter(asked).map(|node| async move {
             let Some(link) = links.get(&node) else { return (node, false) };
-            let token = self.keyring.confirm_token(node, &address, expires_ms);
-            let question = ConfirmChunk { address, token, epoch };
+            let token = self.keyring.confirm_token(node, &address, Stamp::ZERO, expires_ms);
+            let question = ConfirmChunk { address, token, epoch, stamp: Stamp::ZERO };
             let mut answer = link.confirm(question.clone()).await;
             // It hears of a new ring with its next heartbeats.
             for _ in 0..EPOCH_TRIES {

@@ -44,7 +44,7 @@ impl MasterServer {
                 let others = nodes.into_iter().filter(|other| *other != node);
                 others.map(|other| (other, self.keyring.read_token(other, address, expires_ms))).collect()
             } else {
-                let confirm = |owner| (owner, self.keyring.confirm_token(owner, address, expires_ms));
+                let confirm = |owner| (owner, self.keyring.confirm_token(owner, address, moment.stamp, expires_ms));
                 owners.into_iter().map(confirm).collect()
             };
             Some(ChunkPlace { copies, owner, nodes })

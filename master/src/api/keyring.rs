@@ -2,7 +2,7 @@
 
 use cairn_common::auth::{ClusterKey, OpenTicket, ReadToken, Receipt, Secret, TokenError, TokenKeys, WriteToken};
 use cairn_common::chunk::ChunkAddress;
-use cairn_common::ids::{Domain, Generation, KeyId, ManifestId, NodeId, WindowId};
+use cairn_common::ids::{Domain, Generation, KeyId, ManifestId, NodeId, Stamp, WindowId};
 use cairn_common::listen::Authority;
 use cairn_common::seam::Random;
 use std::collections::BTreeMap;
@@ -54,12 +54,23 @@ impl Keyring {
         self.node(node).write_token(domain, window, limit_bytes, expires_ms)
     }
 
+    /// The same token for somebody who may read everything of the tenant.
+    pub(crate) fn finding(&self, node: NodeId, token: WriteToken) -> WriteToken {
+        self.node(node).finding(token)
+    }
+
     pub(crate) fn read_token(&self, node: NodeId, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
         self.node(node).read_token(address, expires_ms)
     }
 
-    pub(crate) fn confirm_token(&self, node: NodeId, address: &ChunkAddress, expires_ms: u64) -> ReadToken {
-        self.node(node).confirm_token(address, expires_ms)
+    pub(crate) fn confirm_token(
+        &self,
+        node: NodeId,
+        address: &ChunkAddress,
+        stamp: Stamp,
+        expires_ms: u64,
+    ) -> ReadToken {
+        self.node(node).confirm_token(address, stamp, expires_ms)
     }
 
     pub(crate) fn check_receipt(&self, receipt: &Receipt, address: &ChunkAddress) -> Result<(), TokenError> {

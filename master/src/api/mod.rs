@@ -61,7 +61,7 @@ impl MasterServer {
                 self.write(caller, who, session, command).await.map(MasterReply::Done)
             }
             MasterRequest::Membership { revision } => self.membership(revision),
-            MasterRequest::WriteTokens { window, bucket } => self.write_tokens(caller, window, &bucket),
+            MasterRequest::WriteTokens { window, bucket } => self.write_tokens(caller, who, window, &bucket),
             MasterRequest::Bucket { name } => {
                 let members = self.members()?;
                 Ok(MasterReply::Bucket(self.look(|view| query::bucket(view, &members, &name))?))

@@ -75,6 +75,7 @@ impl MasterServer {
             leader: group.leader,
             alarms: self.watch.alarms(),
             collect: (collection.paused, collection.approved, collection.read_grace_ms),
+            rebalance: self.look(query::rebalance)?,
             entries: group.entries,
             commands: group.commands,
         })))

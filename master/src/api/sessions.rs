@@ -1,5 +1,6 @@
 //! Whose session it is, and tokens to write with.
 
+use super::access::Who;
 use crate::query;
 use crate::server::MasterServer;
 use crate::store::key::WindowStartKey;
@@ -38,6 +39,7 @@ impl MasterServer {
     pub(super) fn write_tokens(
         &self,
         caller: &Caller,
+        who: &Who,
         window: WindowId,
         bucket: &BucketName,
     ) -> Result<MasterReply, MasterError> {
@@ -48,8 +50,12 @@ impl MasterServer {
         let expires_ms = Stamp(window.0).ms() + WINDOW_MAX_MS;
         let nodes = members.membership.nodes.values();
         let writable = nodes.filter(|node| node.roles.chunkserver && node.state == NodeState::Live);
-        let tokens = writable
-            .map(|node| (node.id, self.keyring.write_token(node.id, domain, window, WINDOW_LIMIT_BYTES, expires_ms)));
+        // Not for a gateway, whoever it asks for: it keeps the tokens of a bucket for all of its users.
+        let finds = matches!(caller, Caller::Key(_)) && who.reads_everything();
+        let tokens = writable.map(|node| {
+            let token = self.keyring.write_token(node.id, domain, window, WINDOW_LIMIT_BYTES, expires_ms);
+            (node.id, if finds { self.keyring.finding(node.id, token) } else { token })
+        });
         Ok(MasterReply::WriteTokens { tokens: tokens.collect() })
     }
 }

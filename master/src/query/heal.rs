@@ -3,14 +3,16 @@
 use super::place::Places;
 use super::{QueryError, oldest_window};
 use crate::state::Members;
-use crate::store::key::{ClockKey, Collection, CollectionKey, MisplacedKey, ReferenceKey, ReferenceRow, decode_row};
+use crate::store::key::{
+    ClockKey, Collection, CollectionKey, MisplacedKey, RebalanceKey, ReferenceKey, ReferenceRow, decode_row,
+};
 use crate::store::{KeyRange, MetaView, Order, Table, successor};
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::ids::{Epoch, NodeId, Slot, Stamp};
 use cairn_common::limits::REPLICAS_MAX;
 use cairn_common::ring::{Ring, SLOTS};
 use cairn_common::wire::chunk::SlotDigest;
-use cairn_common::wire::heal::{Compare, Compared, ReferencePage, Referenced};
+use cairn_common::wire::heal::{Compare, Compared, Rebalance, ReferencePage, Referenced};
 
 /// One moment of the state, as far as collection goes by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +149,11 @@ pub fn misplaced(
         cursor.advance()?;
     }
     Ok((members.membership.epoch(), found))
+}
+
+/// How chunks move when the ring has changed.
+pub fn rebalance(view: &dyn MetaView) -> Result<Rebalance, QueryError> {
+    Ok(view.row(&RebalanceKey)?.unwrap_or_default())
 }
 
 /// How collection goes.

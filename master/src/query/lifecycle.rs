@@ -2,8 +2,8 @@
 
 use super::{QueryError, bucket};
 use crate::state::ended;
-use crate::store::key::{BucketKey, BucketRow, CurrentKey, HistoryKey, LifecycleKey, MultipartKey, Record, RowKey};
 use crate::store::key::decode_row;
+use crate::store::key::{BucketKey, BucketRow, CurrentKey, HistoryKey, LifecycleKey, MultipartKey, Record, RowKey};
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table, successor};
 use cairn_common::ids::{BucketId, Stamp, UploadId};
 use cairn_common::lifecycle::LifecycleRule;
@@ -84,7 +84,8 @@ fn next_key(view: &dyn MetaView, bucket: BucketId, after: Option<&str>) -> Resul
         }
     }
     let current = view.scan(CurrentKey::TABLE, current, Order::Forward)?;
-    let current = current.row().map(|(key, _)| CurrentKey::decode(key).map(|key| key.key.to_owned()).ok_or_else(damaged));
+    let current =
+        current.row().map(|(key, _)| CurrentKey::decode(key).map(|key| key.key.to_owned()).ok_or_else(damaged));
     let current = current.transpose()?;
     let history = decode_row::<HistoryKey>(&*view.scan(HistoryKey::TABLE, history, Order::Forward)?)?;
     Ok(match (current, history.map(|(place, _)| place.key)) {

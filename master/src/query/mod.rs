@@ -23,7 +23,7 @@ pub use access::{join_token, key, keys};
 pub use bucket::{bucket, buckets, is_public, tenant_of};
 pub use cluster::{Counts, counts, release_due};
 pub use file::{FileBytes, OpenedFile, WhereFile, WhereStretch, open, stat, where_is};
-pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, references};
+pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, rebalance, references};
 pub use lifecycle::{LifecycleWork, lifecycle_buckets, lifecycle_work};
 pub use list::list;
 pub use page::{Page, PageLimits, Stretch, page};

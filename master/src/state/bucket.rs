@@ -4,8 +4,8 @@ use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::RowKey;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, Present, PublicKey, QuotaKey, TenantKey, TenantRow,
-    UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, Present, PublicKey, QuotaKey, TenantKey,
+    TenantRow, UsageKey,
 };
 use cairn_common::bucket::{BucketChange, Quota};
 use cairn_common::ids::{BucketId, TenantId};

@@ -1,7 +1,7 @@
-//! What an administrator says about collection. The collecting itself is done by chunkservers; they are told by the leader.
+//! What an administrator says about collection, and about moves. Both are done by chunkservers; they are told by the leader.
 
 use super::tx::{Step, Tx};
-use crate::store::key::CollectionKey;
+use crate::store::key::{CollectionKey, RebalanceKey};
 use cairn_common::limits::OPEN_TICKET_TTL_MS;
 use cairn_common::wire::command::{Done, Refusal};
 
@@ -18,5 +18,14 @@ pub(super) fn set(tx: &mut Tx<'_>, paused: Option<bool>, approve: bool, read_gra
         row.approved = tx.stamp();
     }
     tx.put(&CollectionKey, &row);
+    Ok(Done::Nothing)
+}
+
+/// Pauses or resumes moves, and sets how fast each node fetches.
+pub(super) fn set_rebalance(tx: &mut Tx<'_>, paused: Option<bool>, bytes_per_second: Option<u64>) -> Step<Done> {
+    let mut row = tx.get(&RebalanceKey)?.unwrap_or_default();
+    row.paused = paused.unwrap_or(row.paused);
+    row.bytes_per_second = bytes_per_second.unwrap_or(row.bytes_per_second);
+    tx.put(&RebalanceKey, &row);
     Ok(Done::Nothing)
 }

@@ -111,12 +111,7 @@ fn ends_earlier(
 }
 
 /// Ends what has ended of these keys and uploads, at most [`EXPIRED_AT_ONCE_MAX`] versions.
-pub(super) fn expire(
-    tx: &mut Tx<'_>,
-    name: &BucketName,
-    keys: &[Key],
-    uploads: &[(Key, UploadId)],
-) -> Step<Done> {
+pub(super) fn expire(tx: &mut Tx<'_>, name: &BucketName, keys: &[Key], uploads: &[(Key, UploadId)]) -> Step<Done> {
     let bucket = bucket::find(tx, name)?;
     let rules = tx.get(&LifecycleKey(bucket.id))?.unwrap_or_default();
     let mut versions = 0;

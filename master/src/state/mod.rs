@@ -189,6 +189,7 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::SetCollection { paused, approve, read_grace_ms } => {
             collection::set(tx, *paused, *approve, *read_grace_ms)
         }
+        Command::SetRebalance { paused, bytes_per_second } => collection::set_rebalance(tx, *paused, *bytes_per_second),
         Command::CreateKey(record) => access::create_key(tx, record),
         Command::DeleteKey { access } => access::delete_key(tx, access),
         Command::CreateJoinToken { id, secret_hash, expires } => {

@@ -6,7 +6,7 @@
 use crate::query::{self, Owned};
 use crate::server::MasterServer;
 use cairn_common::chunk::ChunkAddress;
-use cairn_common::ids::NodeId;
+use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::{MISPLACED_PAGE_MAX, READ_TOKEN_TTL_MS};
 use cairn_common::net::RemoteChunkserver;
 use cairn_common::net::handshake::Credential;
@@ -57,10 +57,10 @@ impl Sweep {
         let links = &self.links;
         let home = futures::stream::iter(chunks.into_iter().zip(placed)).map(|(address, owned)| async move {
             let Owned { owners, .. } = owned?;
-            let expires_ms = server.clock.wall_ms() + READ_TOKEN_TTL_MS;
+            let (stamp, expires_ms) = (Stamp::ZERO, server.clock.wall_ms() + READ_TOKEN_TTL_MS);
             for owner in owners {
-                let token = server.keyring.confirm_token(owner, &address, expires_ms);
-                links.get(&owner)?.confirm(ConfirmChunk { address, token, epoch }).await.ok()?;
+                let token = server.keyring.confirm_token(owner, &address, stamp, expires_ms);
+                links.get(&owner)?.confirm(ConfirmChunk { address, token, epoch, stamp }).await.ok()?;
             }
             Some(address)
         });

@@ -142,6 +142,7 @@ impl MasterServer {
             down: chunkservers.map(|node| node.id).filter(silent).collect(),
             collect_paused: collection.paused,
             collect_approved: collection.approved,
+            rebalance: self.look(query::rebalance)?,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! volume fails or fills up while it is being written, the next one takes it. Blocking work runs on a bounded pool.
 
 use super::index::{After, IndexError, Row};
-use super::volume::{AppendError, ChunkReader, Prepared, ReadError, Removal, RemoveIf, Volume};
+use super::volume::{AppendError, ChunkReader, Prepared, ReadError, Removal, RemoveIf, ScrubMark, Volume};
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
 use cairn_common::ids::{Slot, Stamp, VolumeId};
 use cairn_common::limits::{INVENTORY_PAGE_MAX, REPORTED_CHECKS_MAX};
@@ -60,6 +60,15 @@ struct Target {
     prepared: Prepared,
 }
 
+/// Which chunks a window may have attested without their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Those it wrote or found before.
+    Own,
+    /// All of its domain.
+    Any,
+}
+
 impl Store {
     /// A store of these volumes; blocking work runs on `pool`.
     pub fn new(volumes: Vec<Arc<Volume>>, pool: Pool) -> Store {
@@ -92,14 +101,20 @@ impl Store {
         Err(failed)
     }
 
-    /// Attests a chunk anew for the window that wrote or found it here. `None`: it is not here, or was not this window's: whoever
-    /// cannot show the bytes learns nothing (P5).
-    pub async fn touch(&self, address: ChunkAddress, touched: Stamp) -> Result<Option<Stored>, PutError> {
+    /// Attests a chunk anew for the window that wrote or found it here, after reading it back; with [`Finding::Any`] also for a
+    /// window that never showed its bytes. `None`: it is not here, or is not for this window: whoever cannot show the bytes and may not
+    /// read everything learns nothing (P5).
+    pub async fn touch(
+        &self,
+        address: ChunkAddress,
+        touched: Stamp,
+        finding: Finding,
+    ) -> Result<Option<Stored>, PutError> {
         let volumes = self.volumes.clone();
         let prepared = self.pool.run(move || {
             let mine = |volume: &&Arc<Volume>| {
                 let row = volume.find(&address).ok().flatten();
-                volume.is_serving() && row.is_some_and(|row| row.touched == touched)
+                volume.is_serving() && row.is_some_and(|row| finding == Finding::Any || row.touched == touched)
             };
             let with_copy = volumes.iter().filter(mine).filter_map(|volume| {
                 let prepared = volume.prepare(&address).ok().filter(|prepared| prepared.row.is_some())?;
@@ -133,6 +148,29 @@ impl Store {
             Err(error)
         };
         self.pool.run(find).await
+    }
+
+    /// How far reading everything back was at the last start: as far as on the disk that has seen least of it.
+    pub(crate) async fn scrubbed(&self) -> ScrubMark {
+        let volumes = self.volumes.clone();
+        let least = move || {
+            let marks = volumes.iter().filter(|volume| volume.is_serving()).map(|volume| volume.scrubbed());
+            marks.min_by_key(|mark| (mark.ended_ms, mark.slot)).unwrap_or_default()
+        };
+        self.pool.run(least).await
+    }
+
+    /// Leaves on every disk how far reading everything back is. Where that fails, the next start reads more.
+    pub(crate) async fn leave_scrubbed(&self, mark: ScrubMark) {
+        let volumes = self.volumes.clone();
+        let leave = move || {
+            for volume in volumes.iter().filter(|volume| volume.is_serving()) {
+                if let Err(error) = volume.leave_scrubbed(mark) {
+                    tracing::debug!(volume = %volume.id(), %error, "how far the scrub is was not left on the disk");
+                }
+            }
+        };
+        self.pool.run(leave).await;
     }
 
     /// Runs blocking work on the store's pool.
@@ -177,9 +215,9 @@ impl Store {
         }
     }
 
-    /// Reads a chunk back and hashes it, and makes sure that it is here after every removal that was decided on before: its length,
-    /// if a good copy is on a volume in service, fsynced.
-    pub async fn confirm(&self, address: ChunkAddress) -> Result<Option<u32>, PutError> {
+    /// Reads a chunk back and hashes it, and has every removal spare it that was decided on before `touched` or has been done by now:
+    /// its length, if a good copy is on a volume in service, fsynced.
+    pub async fn confirm(&self, address: ChunkAddress, touched: Stamp) -> Result<Option<u32>, PutError> {
         let volumes = self.volumes.clone();
         let prepared = self.pool.run(move || {
             let serving = volumes.iter().filter(|volume| volume.is_serving());
@@ -190,8 +228,7 @@ impl Store {
             with_copy.collect::<Vec<Target>>()
         });
         for Target { volume, prepared } in prepared.await {
-            // A touch that is older than any: only the place in the volume's order is wanted.
-            match volume.touch(address, Stamp::ZERO, prepared).await {
+            match volume.touch(address, touched, prepared).await {
                 Ok(Some(placed)) => return Ok(Some(placed.length)),
                 Ok(None) => {}
                 Err(error) => return Err(PutError::Failed { volume: volume.id(), reason: error.to_string() }),

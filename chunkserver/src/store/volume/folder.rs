@@ -4,6 +4,7 @@
 //! ROOT/lock              held (flock) while a process serves the volume
 //! ROOT/volume.identity   who it is
 //! ROOT/clean             left by a clean stop, taken away at start
+//! ROOT/scrubbed          how far reading everything back is
 //! ROOT/retired           the volume will never serve again; says why
 //! ROOT/reserve           space of one pack, kept free for removal and compaction
 //! ROOT/reserve.index     a little more, for the index
@@ -13,7 +14,7 @@
 //! Names are made of constants and numbers only: nothing that a user says ever becomes a path.
 
 use super::super::pack::PackNumber;
-use super::identity::{CleanMark, IdentityBytesError, VolumeIdentity};
+use super::identity::{CleanMark, IdentityBytesError, ScrubMark, VolumeIdentity};
 use cairn_common::ids::VolumeId;
 use cairn_common::seam::{Disk, DiskFile, OpenMode};
 use std::io;
@@ -158,6 +159,16 @@ impl VolumeFolder {
     /// Leaves the mark of a clean stop.
     pub(super) fn leave_clean_mark(&self, mark: &CleanMark) -> io::Result<()> {
         self.disk.replace(&self.clean_path(), &mark.encode())
+    }
+
+    /// How far reading everything back was, as it was left there last; `None`: nothing was, or it makes no sense.
+    pub(super) fn scrubbed(&self) -> Option<ScrubMark> {
+        ScrubMark::decode(&self.disk.read(&self.root.join("scrubbed")).ok()?)
+    }
+
+    /// Leaves how far reading everything back is.
+    pub(super) fn leave_scrubbed(&self, mark: ScrubMark) -> io::Result<()> {
+        self.disk.replace(&self.root.join("scrubbed"), &mark.encode())
     }
 
     /// Writes on the disk itself that it will never serve again. Best effort: it may be too broken for that.

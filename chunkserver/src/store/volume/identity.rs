@@ -4,10 +4,12 @@
 //! the touches since its index was last flushed, so every chunk on it counts as touched when it was started again.
 
 use super::super::pack::Position;
-use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, Stamp, VolumeId};
+use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, Slot, Stamp, VolumeId};
+use cairn_common::ring::SLOTS;
 
 const MAGIC: &[u8; 8] = b"CAIRNVOL";
 const CLEAN_MAGIC: &[u8; 8] = b"CAIRNCLN";
+const SCRUB_MAGIC: &[u8; 8] = b"CAIRNSCB";
 const FORMAT: u8 = 1;
 /// Bytes of an identity that its checksum covers.
 const CHECKED: usize = 88;
@@ -114,6 +116,37 @@ impl CleanMark {
     }
 }
 
+/// How far reading everything back is. Without it, it begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct ScrubMark {
+    /// Slots before this one were read in the pass that is under way; zero: none is.
+    pub(crate) slot: Slot,
+    /// When the last whole pass ended, in milliseconds since 1970; zero: none has.
+    pub(crate) ended_ms: u64,
+    /// When the next one begins.
+    pub(crate) due_ms: u64,
+}
+
+impl ScrubMark {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = SCRUB_MAGIC.to_vec();
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(&self.slot.0.to_be_bytes());
+        bytes.extend_from_slice(&self.ended_ms.to_be_bytes());
+        bytes.extend_from_slice(&self.due_ms.to_be_bytes());
+        sealed(bytes)
+    }
+
+    /// `None`: no mark of ours.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<ScrubMark> {
+        let checked: &[u8; 27] = unsealed(bytes, SCRUB_MAGIC)?.try_into().ok()?;
+        let slot = Slot(u16::from_be_bytes(checked[9..11].try_into().ok()?));
+        let (ended, due) = (checked[11..19].try_into().ok()?, checked[19..].try_into().ok()?);
+        let mark = ScrubMark { slot, ended_ms: u64::from_be_bytes(ended), due_ms: u64::from_be_bytes(due) };
+        (checked[8] == FORMAT && usize::from(slot.0) < SLOTS).then_some(mark)
+    }
+}
+
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = blake3::hash(&bytes);
     bytes.extend_from_slice(checksum.as_bytes());
@@ -167,6 +200,20 @@ mod tests {
         let mark = CleanMark { boot: BootCount(4), end: Position { pack: PackNumber(1), offset: 4096 } };
         assert_eq!(CleanMark::decode(&mark.encode()), Some(mark));
         assert_eq!(CleanMark::decode(&identity().encode()), None);
+    }
+
+    #[test]
+    fn how_far_the_scrub_is_is_read_as_it_was_written_or_not_at_all() {
+        let mark = ScrubMark { slot: Slot(0x1234), ended_ms: 5, due_ms: 6 };
+        let bytes = mark.encode();
+        assert_eq!(hex::encode(&bytes[..27]), "434149524e53434201123400000000000000050000000000000006");
+        assert_eq!(ScrubMark::decode(&bytes), Some(mark));
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(ScrubMark::decode(&bad), None, "bit {bit}");
+        }
+        assert_eq!(ScrubMark::decode(&ScrubMark { slot: Slot(SLOTS as u16), ..mark }.encode()), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod turnover;
 
 pub use compact::{CompactError, Compaction};
 pub use folder::{FolderError, FolderState, VolumeFolder};
+pub(crate) use identity::ScrubMark;
 pub use identity::VolumeIdentity;
 pub(crate) use job::Placed;
 pub use job::{AppendError, Holding, Removal, RemoveIf};
@@ -120,6 +121,16 @@ impl Volume {
     /// Whether a bad record of the chunk is set aside. Blocks on the index.
     pub(crate) fn has_set_aside(&self, address: &ChunkAddress) -> Result<bool, IndexError> {
         Ok(!self.shared.index.bad(Some(address))?.is_empty())
+    }
+
+    /// How far reading everything back was, as it was left on the disk. Blocks on the disk.
+    pub(crate) fn scrubbed(&self) -> ScrubMark {
+        self.shared.folder.scrubbed().unwrap_or_default()
+    }
+
+    /// Leaves on the disk how far reading everything back is. Blocks on the disk.
+    pub(crate) fn leave_scrubbed(&self, mark: ScrubMark) -> io::Result<()> {
+        self.shared.folder.leave_scrubbed(mark)
     }
 
     /// How it is, for the masters, with its space as it was last asked for. Never waits for the disk.

@@ -1,4 +1,5 @@
-//! `get`: files from a bucket, streamed straight from the chunkservers and verified; each appears whole or not at all.
+//! `get`: files from a bucket, streamed straight from the chunkservers and verified; each appears whole or not at all. A download that was
+//! broken off, even by `kill -9`, is gone on with by the next one to the same place.
 
 use super::cat::to_stdout;
 use super::records::ActionRecord;
@@ -6,14 +7,20 @@ use super::stat::{current, folder_hint};
 use super::tree::{self, SourceFile};
 use crate::address::{Address, Remote};
 use crate::args::DryRun;
+use crate::compare::same_until;
 use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, FilterArgs};
-use crate::local::{make_folders, prepare, write_file};
+use crate::local::{Partial, make_folders, prepare, write_file};
 use crate::names::{BadName, LocalPlace, LocalPlaces};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{MTIME, mtime_of};
-use cairn_client::{Client, GetOptions};
+use bytes::Bytes;
+use cairn_client::{Client, FileReader, GetError, GetOptions};
+use cairn_common::error::ErrorKind;
+use cairn_common::file::{Condition, TagCondition};
+use cairn_common::name::FilePath;
+use cairn_common::wire::master::RangeWanted;
 use clap::Args;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use std::ffi::OsString;
@@ -44,10 +51,10 @@ impl GetArgs {
 }
 
 /// One file on its way.
-struct Item {
-    client: Client,
-    from: Remote,
-    place: LocalPlace,
+pub(super) struct Item {
+    pub(super) client: Client,
+    pub(super) from: Remote,
+    pub(super) place: LocalPlace,
 }
 
 /// Runs `get`.
@@ -128,12 +135,13 @@ async fn sources(
     Ok(files.map(move |file| item(file?)).boxed())
 }
 
-fn bad_name(from: &Remote, reason: BadName) -> Failure {
+pub(super) fn bad_name(from: &Remote, reason: BadName) -> Failure {
     let failure = Failure::new(Exit::Unsupported, format!("the key cannot be a local path: {reason}")).at(from);
     failure.advise("fetch it alone and give it a name: cairn get ADDRESS NAME")
 }
 
-async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failure> {
+/// Fetches one file.
+pub(super) async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failure> {
     let Item { client, from, place: LocalPlace { root, relative, is_folder } } = item;
     let shown = root.join(&relative);
     if is_folder {
@@ -154,6 +162,7 @@ async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failur
     let file = opened.map_err(|error| told(error.into()))?;
     let info = file.info().clone();
     let target = session.pool.run(move || prepare(&root, &relative)).await?;
+    let (partial, kept, file) = resume(session, (&client, &path), &target, file).await?;
     let modified = info.attributes.user.get(MTIME).and_then(|text| mtime_of(text));
     let bar = session.out.bar();
     let body = file.map(|piece| {
@@ -161,8 +170,44 @@ async fn one(session: &Session, item: Item, dry_run: bool) -> Result<Did, Failur
         bar.inc(piece.len() as u64);
         Ok(piece)
     });
-    let bytes = write_file(&session.pool, &target, body, modified).await?;
+    let bytes = write_file(&session.pool, (partial, kept), body, modified).await?;
     let record = ActionRecord::from("get", &from, target.display(), Some(bytes), false);
+    let record = ActionRecord { found: (kept > 0).then_some(kept), ..record };
     session.out.action(&record.version(&info), false)?;
     Ok(Did::Done(bytes))
+}
+
+/// Looks for what an earlier download left, and for how much of it is right: chunk by chunk against the manifest of the version that is
+/// wanted now, whatever it was when it was fetched. Returns the reader of the rest.
+async fn resume(
+    session: &Session,
+    (client, path): (&Client, &FilePath),
+    target: &Path,
+    file: FileReader,
+) -> Result<(Partial, u64, BoxStream<'static, Result<Bytes, GetError>>), Failure> {
+    let place = target.to_owned();
+    let local = |error: &std::io::Error| Failure::local(target, "write beside it", error);
+    let partial = session.pool.run(move || Partial::open(&place)).await.map_err(|error| local(&error))?;
+    if partial.length() == 0 {
+        return Ok((partial, 0, file.boxed()));
+    }
+    let contents = partial.contents().map_err(|error| local(&error))?;
+    let (length, root, tag) = (file.info().length, file.info().tags.root, file.info().tags.native());
+    let kept = same_until(client, &session.pool, contents, path, root).await?.unwrap_or(0).min(length);
+    if kept == 0 {
+        return Ok((partial, 0, file.boxed()));
+    }
+    session.out.bar().inc(kept);
+    if kept == length {
+        return Ok((partial, kept, stream::empty().boxed()));
+    }
+    let condition = Condition { if_match: Some(TagCondition::OneOf(vec![tag])), ..Condition::default() };
+    let rest =
+        client.get(path, GetOptions { range: RangeWanted::From(kept), condition, ..GetOptions::default() }).await;
+    match rest.and_then(|outcome| outcome.into_file()) {
+        Ok(rest) => Ok((partial, kept, rest.boxed())),
+        // Replaced meanwhile: the version that was opened can still be read, from its beginning.
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok((partial, 0, file.boxed())),
+        Err(error) => Err(error.into()),
+    }
 }

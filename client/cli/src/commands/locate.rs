@@ -2,7 +2,7 @@
 
 use super::stat::folder_hint;
 use crate::address::Remote;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{Column, Record, left, right};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
@@ -26,6 +26,84 @@ pub(crate) struct LocateArgs {
     /// Files
     #[arg(required = true, value_name = "ADDRESS")]
     addresses: Vec<String>,
+    /// Show what would be left of each file if this node, with all of its disks, were lost
+    #[arg(long, value_name = "lose:NODE", value_parser = parse_loss)]
+    what_if: Option<Loss>,
+}
+
+/// A node that is thought away.
+#[derive(Clone, Debug)]
+struct Loss {
+    node: String,
+}
+
+fn parse_loss(text: &str) -> Result<Loss, String> {
+    match text.split_once(':') {
+        Some(("lose", node)) if !node.is_empty() => Ok(Loss { node: node.to_owned() }),
+        _ => Err("write lose: and the name of a node".to_owned()),
+    }
+}
+
+/// What would be left of a file.
+#[derive(Serialize)]
+struct LossRecord {
+    path: String,
+    /// The node that would be lost.
+    lost: String,
+    chunks: u64,
+    /// Chunks of which one more would have to be made.
+    short: u64,
+    /// Chunks of which no copy would be left.
+    gone: u64,
+    /// Copies that would be left of the chunk with the fewest; absent: the masters keep the bytes.
+    fewest_copies: Option<usize>,
+    readable: bool,
+}
+
+impl Record for LossRecord {
+    const COLUMNS: &'static [Column] = &[
+        left("WITHOUT"),
+        right("CHUNKS"),
+        right("SHORT"),
+        right("GONE"),
+        right("FEWEST COPIES"),
+        left("FILE"),
+        left("PATH"),
+    ];
+
+    fn kind(&self) -> &'static str {
+        "what_if"
+    }
+
+    fn cells(&self, _exact: bool) -> Vec<String> {
+        vec![
+            printable(&self.lost),
+            self.chunks.to_string(),
+            self.short.to_string(),
+            self.gone.to_string(),
+            self.fewest_copies.map_or_else(|| "-".to_owned(), |copies| copies.to_string()),
+            if self.readable { "readable" } else { "LOST" }.to_owned(),
+            printable(&self.path),
+        ]
+    }
+}
+
+impl LossRecord {
+    fn new(path: &Remote, lost: &str) -> LossRecord {
+        let (path, lost) = (path.to_string(), lost.to_owned());
+        LossRecord { path, lost, chunks: 0, short: 0, gone: 0, fewest_copies: None, readable: true }
+    }
+
+    /// Counts a chunk by the copies that its nodes say they have.
+    fn count(&mut self, chunk: &ChunkRecord) {
+        let present = chunk.copies.iter().filter(|copy| copy.state == "present");
+        let left = present.clone().filter(|copy| copy.node != self.lost).count();
+        self.chunks += 1;
+        self.short += u64::from(left < present.count());
+        self.gone += u64::from(left == 0);
+        self.fewest_copies = Some(self.fewest_copies.map_or(left, |fewest| fewest.min(left)));
+        self.readable &= left > 0;
+    }
 }
 
 /// The file as a whole.
@@ -117,7 +195,14 @@ pub(crate) async fn run(session: &Session, args: LocateArgs) -> Result<Tally, Fa
     let mut tally = Tally::default();
     let mut addresses = std::pin::pin!(addresses);
     while let Some(address) = addresses.next().await {
-        let one = |remote| async move { file(session, &remote).await.map_err(|failure| folder_hint(failure, &remote)) };
+        let lost = args.what_if.as_ref();
+        let one = |remote| async move {
+            let located = match lost {
+                Some(lost) => without(session, &remote, &lost.node).await,
+                None => file(session, &remote).await,
+            };
+            located.map_err(|failure| folder_hint(failure, &remote))
+        };
         tally.add(each(session, stream::iter([address]), one).await?);
     }
     Ok(tally)
@@ -140,6 +225,39 @@ async fn file(session: &Session, remote: &Remote) -> Result<Did, Failure> {
             Some(offset) => page = client.locate(&path, offset).await?,
             None => return Ok(Did::Done(length)),
         }
+    }
+}
+
+/// What would be left of a file without a node.
+async fn without(session: &Session, remote: &Remote, lost: &str) -> Result<Did, Failure> {
+    let client = session.clients.of(remote).await?;
+    let path = remote.file()?;
+    let mut page = client.locate(&path, 0).await?;
+    let known = client.view().membership().nodes.values().any(|node| node.name == lost);
+    if !known {
+        let failure = Failure::new(Exit::NotFound, "there is no node of this name").at(lost);
+        return Err(failure.advise("see: cairn admin node ls"));
+    }
+    let mut left = LossRecord::new(remote, lost);
+    loop {
+        let next = page.entries.last().map(|last| last.offset + last.entry.length);
+        let whole = page.entries.into_iter().filter(|entry| matches!(entry.entry.extent, Extent::Chunk { .. }));
+        let records = whole.map(|entry| chunk(&client, remote, entry));
+        let mut records = stream::iter(records).buffered(CHUNKS_AT_ONCE);
+        while let Some(record) = records.next().await {
+            left.count(&record);
+        }
+        match next.filter(|_| page.more) {
+            Some(offset) => page = client.locate(&path, offset).await?,
+            None => break,
+        }
+    }
+    let readable = left.readable;
+    session.out.record(&left)?;
+    if readable {
+        Ok(Did::Done(page.info.length))
+    } else {
+        Err(Failure::new(Exit::Corrupt, "it would be lost").at(remote))
     }
 }
 

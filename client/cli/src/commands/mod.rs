@@ -2,19 +2,30 @@
 
 pub(crate) mod admin;
 pub(crate) mod cat;
+pub(crate) mod checksum;
+pub(crate) mod completion;
 pub(crate) mod cp;
+pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod du;
+pub(crate) mod find;
 pub(crate) mod get;
 pub(crate) mod locate;
 pub(crate) mod ls;
 pub(crate) mod mb;
 pub(crate) mod mv;
+pub(crate) mod outline;
+pub(crate) mod presign;
 pub(crate) mod put;
 pub(crate) mod rb;
 mod records;
 pub(crate) mod rm;
+pub(crate) mod s3_config;
 pub(crate) mod stat;
+pub(crate) mod sync;
 mod tree;
+pub(crate) mod uploads;
+pub(crate) mod verify;
 mod version;
 
 use crate::args::Verb;
@@ -37,6 +48,17 @@ pub(crate) async fn execute(session: &Session, verb: Verb) -> Result<Tally, Fail
         Verb::Rm(args) => rm::run(session, args).await,
         Verb::Du(args) => du::run(session, args).await,
         Verb::Where(args) => locate::run(session, args).await,
+        Verb::Find(args) => find::run(session, args).await,
+        Verb::Tree(args) => outline::run(session, args).await,
+        Verb::Sync(args) => sync::run(session, args).await,
+        Verb::Diff(args) => diff::run(session, args).await,
+        Verb::Verify(args) => verify::run(session, args).await,
+        Verb::Checksum(args) => checksum::run(session, args).await,
+        Verb::Presign(args) => presign::run(session, &args),
+        Verb::Uploads(verb) => uploads::run(session, verb).await,
+        Verb::S3Config(args) => s3_config::run(session, &args),
+        Verb::Doctor => doctor::run(session).await,
+        Verb::Completion(args) => completion::run(session, &args),
         Verb::Admin(verb) => admin::run(session, verb).await,
         Verb::Version => version::run(session),
     }

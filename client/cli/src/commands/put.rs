@@ -22,6 +22,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Arguments of `put`.
 #[derive(Args, Debug)]
@@ -56,6 +57,26 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     Ok((name.to_ascii_lowercase(), value.to_owned()))
 }
 
+/// How files are stored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sending {
+    /// Replace nothing.
+    pub(super) no_clobber: bool,
+    /// Content type of each file.
+    pub(super) content_type: Option<String>,
+    /// Metadata of each file.
+    pub(super) meta: Vec<(String, String)>,
+    /// Change nothing.
+    pub(super) dry_run: bool,
+}
+
+impl PutArgs {
+    fn sending(&self) -> Sending {
+        let (content_type, meta) = (self.content_type.clone(), self.meta.clone());
+        Sending { no_clobber: self.no_clobber, content_type, meta, dry_run: self.dry.dry_run }
+    }
+}
+
 /// One file on its way.
 enum Item {
     File { path: PathBuf, key: String },
@@ -82,17 +103,17 @@ pub(crate) async fn run(session: &Session, mut args: PutArgs) -> Result<Tally, F
             Err(failure) => stream::iter([Err(failure)]).boxed(),
         })
         .flatten();
-    let (args, client, destination) = (&args, &client, &destination);
+    let (sending, client, destination) = (&args.sending(), &client, &destination);
     each(session, items, |item| async move {
         match item {
             Item::Skip(path, why) => {
                 session.out.note(&format!("skipped {}: {why}", path.display()));
                 Ok(Did::Skipped)
             }
-            Item::Standard { key } => from_stdin(session, args, client, destination.with_key(key)).await,
+            Item::Standard { key } => from_stdin(session, sending, client, destination.with_key(key)).await,
             Item::File { path, key } => {
                 let to = destination.with_key(key);
-                from_file(session, args, client, &path, to).await.map_err(|failure| failure.at(path.display()))
+                from_file(session, sending, client, &path, to).await.map_err(|failure| failure.at(path.display()))
             }
         }
     })
@@ -166,43 +187,55 @@ fn local_name(path: &Path) -> Result<String, Failure> {
     })
 }
 
-struct BarProgress(ProgressBar);
+/// Moves the bar, and counts what was not sent because it was there.
+struct Sent {
+    bar: ProgressBar,
+    found: AtomicU64,
+}
 
-impl Progress for BarProgress {
+impl Progress for Sent {
     fn advanced(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
+    }
+
+    fn found(&self, bytes: u64) {
+        self.found.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-fn options(session: &Session, args: &PutArgs) -> PutOptions {
-    let condition = match args.no_clobber {
+fn options(session: &Session, sending: &Sending) -> (PutOptions, Arc<Sent>) {
+    let condition = match sending.no_clobber {
         true => Condition { if_none_match: Some(TagCondition::Any), ..Condition::default() },
         false => Condition::default(),
     };
     let attributes = Attributes {
-        content_type: args.content_type.clone(),
-        user: args.meta.iter().cloned().collect(),
+        content_type: sending.content_type.clone(),
+        user: sending.meta.iter().cloned().collect(),
         ..Attributes::default()
     };
-    let progress: Arc<dyn Progress> = Arc::new(BarProgress(session.out.bar().clone()));
-    PutOptions { attributes, condition, progress: Some(progress), ..PutOptions::default() }
+    let sent = Arc::new(Sent { bar: session.out.bar().clone(), found: AtomicU64::new(0) });
+    let progress: Arc<dyn Progress> = Arc::<Sent>::clone(&sent);
+    (PutOptions { attributes, condition, progress: Some(progress), ..PutOptions::default() }, sent)
 }
 
-async fn from_stdin(session: &Session, args: &PutArgs, client: &Client, to: Remote) -> Result<Did, Failure> {
-    let record = ActionRecord::from("put", "-", &to, None, args.dry.dry_run);
-    if args.dry.dry_run {
+async fn from_stdin(session: &Session, sending: &Sending, client: &Client, to: Remote) -> Result<Did, Failure> {
+    let record = ActionRecord::from("put", "-", &to, None, sending.dry_run);
+    if sending.dry_run {
         session.out.action(&record, true)?;
         return Ok(Did::Done(0));
     }
-    let committed = client.put(&to.file()?, tokio::io::stdin(), options(session, args)).await;
+    let (options, sent) = options(session, sending);
+    let committed = client.put(&to.file()?, tokio::io::stdin(), options).await;
     let committed = committed.map_err(|error| Failure::from(error).at(&to))?;
+    let record = ActionRecord { found: Some(sent.found.load(Ordering::Relaxed)), ..record };
     session.out.action(&record.committed(&committed), false)?;
     Ok(Did::Done(committed.length))
 }
 
-async fn from_file(
+/// Stores one file.
+pub(super) async fn from_file(
     session: &Session,
-    args: &PutArgs,
+    sending: &Sending,
     client: &Client,
     path: &Path,
     to: Remote,
@@ -211,12 +244,12 @@ async fn from_file(
     let local = |error: &std::io::Error| Failure::local(path, "read it", error);
     let body = tokio::fs::File::open(path).await.map_err(|error| local(&error))?;
     let metadata = body.metadata().await.map_err(|error| local(&error))?;
-    let record = ActionRecord::from("put", path.display(), &to, Some(metadata.len()), args.dry.dry_run);
-    if args.dry.dry_run {
+    let record = ActionRecord::from("put", path.display(), &to, Some(metadata.len()), sending.dry_run);
+    if sending.dry_run {
         session.out.action(&record, true)?;
         return Ok(Did::Done(metadata.len()));
     }
-    let mut options = options(session, args);
+    let (mut options, sent) = options(session, sending);
     if let Some(mtime) = metadata.modified().ok().and_then(mtime_text) {
         options.attributes.user.entry(MTIME.to_owned()).or_insert(mtime);
     }
@@ -227,6 +260,7 @@ async fn from_file(
         Err(PutError::Source(error)) => return Err(local(&error)),
         committed => committed?,
     };
+    let record = ActionRecord { found: Some(sent.found.load(Ordering::Relaxed)), ..record };
     session.out.action(&record.committed(&committed), false)?;
     Ok(Did::Done(committed.length))
 }

@@ -199,6 +199,9 @@ pub(super) struct ActionRecord {
     /// Its length, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<u64>,
+    /// Bytes of it that were there before and were not moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) found: Option<u64>,
     /// Its native ETag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) etag: Option<String>,
@@ -221,6 +224,7 @@ impl ActionRecord {
             source: None,
             path,
             size: None,
+            found: None,
             etag: None,
             version: None,
             replicas_durable: None,

@@ -188,8 +188,13 @@ fn shown(rule: LifecycleRule) -> S3Result<Rule> {
         ScopeForm::Filter => {
             let prefix = (bare || !prefix.is_empty()).then_some(prefix);
             let tag = labels(tags).pop();
-            let filter =
-                LifecycleRuleFilter { object_size_greater_than, object_size_less_than, prefix, tag, ..Default::default() };
+            let filter = LifecycleRuleFilter {
+                object_size_greater_than,
+                object_size_less_than,
+                prefix,
+                tag,
+                ..Default::default()
+            };
             (None, Some(filter))
         }
         ScopeForm::And => {
@@ -215,9 +220,9 @@ fn shown(rule: LifecycleRule) -> S3Result<Rule> {
             noncurrent_days: Some(number(rule.days)?),
         })
     });
-    let abort = rule.abort_uploads_days.map(|days| {
-        Ok::<_, S3Error>(AbortIncompleteMultipartUpload { days_after_initiation: Some(number(days)?) })
-    });
+    let abort = rule
+        .abort_uploads_days
+        .map(|days| Ok::<_, S3Error>(AbortIncompleteMultipartUpload { days_after_initiation: Some(number(days)?) }));
     let status = if rule.enabled { ExpirationStatus::ENABLED } else { ExpirationStatus::DISABLED };
     Ok(Rule {
         abort_incomplete_multipart_upload: abort.transpose()?,
@@ -283,10 +288,8 @@ mod tests {
             filter(LifecycleRuleFilter { and: Some(and), ..Default::default() }),
             rule(|rule| {
                 rule.expiration = None;
-                rule.noncurrent_version_expiration = Some(NoncurrentVersionExpiration {
-                    newer_noncurrent_versions: Some(2),
-                    noncurrent_days: Some(4),
-                });
+                rule.noncurrent_version_expiration =
+                    Some(NoncurrentVersionExpiration { newer_noncurrent_versions: Some(2), noncurrent_days: Some(4) });
                 rule.abort_incomplete_multipart_upload =
                     Some(AbortIncompleteMultipartUpload { days_after_initiation: Some(7) });
             }),

@@ -320,6 +320,13 @@ pub enum Command {
         /// How long references of what left its place are kept, in milliseconds. `None`: as it was.
         read_grace_ms: Option<u64>,
     },
+    /// Changes how chunks move when the ring has changed. Answer: [`Done::Nothing`].
+    SetRebalance {
+        /// Nothing moves while this is so; what is lost is made up for all the same. `None`: as it was.
+        paused: Option<bool>,
+        /// Bytes a second that each node fetches; zero: as it is configured. `None`: as it was.
+        bytes_per_second: Option<u64>,
+    },
     /// Removes versions for good, each by itself. What was the version before becomes the current one. Answer:
     /// [`Done::Deleted`].
     DeleteVersions {

@@ -1,6 +1,6 @@
 //! How the cluster is: what nodes tell, what administrators see, what an audit finds.
 
-use super::super::heal::Upkeep;
+use super::super::heal::{Rebalance, Upkeep};
 use super::reply::Usage;
 use crate::chunk::ChunkAddress;
 use crate::ids::{BootCount, NodeId, Slot, Stamp, VolumeId};
@@ -107,6 +107,8 @@ pub struct Status {
     /// Whether collection is paused, when it was last told to go on whatever it frees, and how long references of what left its
     /// place are kept, in milliseconds.
     pub collect: (bool, Stamp, u64),
+    /// How chunks move.
+    pub rebalance: Rebalance,
     /// Log entries and log fsyncs since this master started.
     pub entries: u64,
     /// Commands applied since this master started.

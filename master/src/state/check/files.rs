@@ -2,8 +2,8 @@
 
 use super::{Violation, each, versions};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow, LifecycleKey,
-    MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
+    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow,
+    LifecycleKey, MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};

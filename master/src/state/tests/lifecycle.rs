@@ -82,7 +82,10 @@ fn files_end_after_their_days_if_a_rule_is_for_them() {
     assert_eq!(keys(&world), ["other", "tagged"]);
     world.wait_ms(2 * DAY_MS);
     assert_eq!(walk(&mut world, 1), 1);
-    assert_eq!((keys(&world), world.usage()), (vec!["other".to_owned()], Usage { files: 1, bytes: 5, ..Usage::default() }));
+    assert_eq!(
+        (keys(&world), world.usage()),
+        (vec!["other".to_owned()], Usage { files: 1, bytes: 5, ..Usage::default() })
+    );
 }
 
 #[test]
@@ -92,11 +95,14 @@ fn versions_end_one_after_the_other_and_then_the_mark_over_nothing() {
         world.put_inline("k", body);
     }
     let noncurrent = Some(NoncurrentExpire { days: 1, keep: 1 });
-    rules(&mut world, vec![
-        LifecycleRule { expire: Some(Expire::Days(10)), ..rule("end") },
-        LifecycleRule { noncurrent, ..rule("earlier") },
-        LifecycleRule { expire: Some(Expire::LonelyMarks), ..rule("marks") },
-    ]);
+    rules(
+        &mut world,
+        vec![
+            LifecycleRule { expire: Some(Expire::Days(10)), ..rule("end") },
+            LifecycleRule { noncurrent, ..rule("earlier") },
+            LifecycleRule { expire: Some(Expire::LonelyMarks), ..rule("marks") },
+        ],
+    );
     world.wait_ms(2 * DAY_MS);
     assert_eq!(walk(&mut world, 10), 1, "the oldest of two earlier versions");
     assert_eq!(world.usage(), Usage { files: 1, bytes: 3, versions: 1, version_bytes: 2, ..Usage::default() });
@@ -105,10 +111,13 @@ fn versions_end_one_after_the_other_and_then_the_mark_over_nothing() {
     assert_eq!(world.usage(), Usage { versions: 3, version_bytes: 5, ..Usage::default() });
     world.wait_ms(2 * DAY_MS);
     assert_eq!(walk(&mut world, 10), 1, "the older of the two");
-    rules(&mut world, vec![
-        LifecycleRule { noncurrent: Some(NoncurrentExpire { days: 1, keep: 0 }), ..rule("earlier") },
-        LifecycleRule { expire: Some(Expire::LonelyMarks), ..rule("marks") },
-    ]);
+    rules(
+        &mut world,
+        vec![
+            LifecycleRule { noncurrent: Some(NoncurrentExpire { days: 1, keep: 0 }), ..rule("earlier") },
+            LifecycleRule { expire: Some(Expire::LonelyMarks), ..rule("marks") },
+        ],
+    );
     assert_eq!(walk(&mut world, 10), 1, "the last one");
     assert_eq!(walk(&mut world, 10), 1, "the mark");
     assert_eq!(world.usage(), Usage::default());
@@ -174,7 +183,9 @@ fn rules_that_cannot_be_kept_change_nothing() {
     let refused = world.run(Command::SetBucket { name: name("one"), change });
     assert!(matches!(refused, Err(Refusal::BadSettings(_))), "{refused:?}");
     rules(&mut world, vec![LifecycleRule { expire: Some(Expire::Days(1)), ..rule("r") }]);
-    world.run(Command::DeleteFiles { bucket: name("one"), files: vec![(Key::new("k").unwrap(), Condition::default())] }).unwrap();
+    world
+        .run(Command::DeleteFiles { bucket: name("one"), files: vec![(Key::new("k").unwrap(), Condition::default())] })
+        .unwrap();
     world.run(Command::DeleteBucket { name: name("one") }).unwrap();
     assert_eq!(query::lifecycle_buckets(world.view()).unwrap(), []);
 }

@@ -6,6 +6,7 @@ use cairn_common::ids::{NodeId, Stamp, VolumeId};
 use cairn_common::limits::READ_GRACE_MS;
 use cairn_common::membership::Membership;
 use cairn_common::wire::command::KeyRecord;
+use cairn_common::wire::heal::Rebalance;
 use serde::{Deserialize, Serialize};
 
 /// The one row of its kind.
@@ -41,6 +42,10 @@ single_row!(
 single_row!(
     /// How collection goes.
     CollectionKey => Collection, Collection
+);
+single_row!(
+    /// How chunks move when the ring has changed.
+    RebalanceKey => Rebalance, Rebalance
 );
 single_row!(
     /// The stamp of the last change of the membership: tells whether a decoded one is still good, without decoding it again.
@@ -174,4 +179,4 @@ impl ScannedKey for JoinTokenKey {
     }
 }
 
-postcard_records!(Totals, Collection, Membership, KeyRecord, JoinTokenRow, RaftMembers, Vec<VolumeId>);
+postcard_records!(Totals, Collection, Rebalance, Membership, KeyRecord, JoinTokenRow, RaftMembers, Vec<VolumeId>);

@@ -25,7 +25,7 @@ pub use bucket::{
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
-    MembershipStampKey, RaftMembers, RaftMembersKey, Totals, TotalsKey,
+    MembershipStampKey, RaftMembers, RaftMembersKey, RebalanceKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use history::{HistoryKey, HistoryRow, KeptFile, NullVersionKey};
@@ -117,6 +117,7 @@ pub(crate) enum SystemKind {
     MembershipStamp = 4,
     FreshVolumes = 5,
     Collection = 6,
+    Rebalance = 7,
     Bucket = 10,
     BucketOfTenant = 11,
     Usage = 12,

@@ -7,6 +7,7 @@ mod key;
 mod leave;
 mod master;
 mod node;
+mod rebalance;
 mod status;
 
 use crate::failure::Failure;
@@ -34,6 +35,9 @@ pub(crate) enum AdminVerb {
     /// Removal of bytes that no file needs any more
     #[command(subcommand)]
     Collect(collect::CollectVerb),
+    /// How chunks move when nodes come, go or change
+    #[command(subcommand)]
+    Rebalance(rebalance::RebalanceVerb),
     /// Check that every chunk of every file is where it belongs
     Audit(audit::AuditArgs),
 }
@@ -62,6 +66,7 @@ impl AdminVerb {
             AdminVerb::Node(NodeVerb::Rm(_)) => "admin node rm",
             AdminVerb::Node(NodeVerb::Set(_)) => "admin node set",
             AdminVerb::Collect(verb) => verb.name(),
+            AdminVerb::Rebalance(verb) => verb.name(),
             AdminVerb::Audit(_) => "admin audit",
             AdminVerb::Key(verb) => verb.name(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(_)) => "admin join-token create",
@@ -75,7 +80,8 @@ impl AdminVerb {
             AdminVerb::Node(NodeVerb::Drain(args)) => args.what_if,
             AdminVerb::Node(NodeVerb::Set(args)) => args.what_if,
             AdminVerb::Node(NodeVerb::Rm(args)) => args.dry.dry_run,
-            AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) | AdminVerb::Collect(_) | AdminVerb::Audit(_) => false,
+            AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) => false,
+            AdminVerb::Collect(_) | AdminVerb::Rebalance(_) | AdminVerb::Audit(_) => false,
             AdminVerb::Key(verb) => verb.dry_run(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => dry.dry_run,
         }
@@ -92,6 +98,7 @@ pub(crate) async fn run(session: &Session, verb: AdminVerb) -> Result<Tally, Fai
         AdminVerb::Node(NodeVerb::Rm(args)) => leave::remove(session, args).await,
         AdminVerb::Node(NodeVerb::Set(args)) => leave::set(session, args).await,
         AdminVerb::Collect(verb) => collect::run(session, verb).await,
+        AdminVerb::Rebalance(verb) => rebalance::run(session, verb).await,
         AdminVerb::Audit(args) => audit::run(session, args).await,
         AdminVerb::Key(verb) => key::run(session, verb).await,
         AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => join_token::create(session, dry).await,

@@ -212,6 +212,7 @@ impl State {
                     domain: Domain(1),
                     window,
                     limit_bytes: u64::MAX,
+                    finds: false,
                     expires_ms: NEVER_MS,
                     mac: Mac([0; 16]),
                 };
@@ -702,6 +703,7 @@ impl State {
 
     fn status(&self) -> Status {
         Status {
+            rebalance: Default::default(),
             membership: membership(),
             heartbeats: BTreeMap::new(),
             usage: Usage::default(),

@@ -1,5 +1,7 @@
 //! Rounds of several nodes against masters that know references and nothing else.
 
+mod race;
+
 use super::peers::Chunkservers;
 use super::round::RoundError;
 use super::*;
@@ -8,17 +10,17 @@ use crate::start::Chunkserver;
 use crate::testing::{NOW_MS, TestClock, TestMaster, TestNode, chunk, cluster_key};
 use async_trait::async_trait;
 use cairn_common::auth::{Receipt, TokenKeys};
-use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
-use cairn_common::ids::{BootCount, ClusterId, Epoch, Generation, KeyId, NodeId, Slot, Stamp};
+use cairn_common::chunk::{ChunkAddress, ChunkId, IdKind, VerifiedChunk};
+use cairn_common::ids::{BootCount, ClusterId, Domain, Epoch, Generation, KeyId, NodeId, Slot, Stamp};
 use cairn_common::limits::INVENTORY_PAGE_MAX;
 use cairn_common::membership::{Membership, Node, NodeState, Roles};
 use cairn_common::ring::{Member, Ring, RingSpec};
-use cairn_common::seam::must_fail_without;
+use cairn_common::seam::{OsRandom, Random as _, must_fail_without};
 use cairn_common::wire::chunk::{
     ChunkError, ChunkService, ChunkSlice, ChunkStat, ConfirmChunk, GetChunk, Held, PutChunk, SlotDigest, StatChunk,
 };
 use cairn_common::wire::encode;
-use cairn_common::wire::heal::{ChunkPlace, Compared, Orders, Placement, ReferencePage, Referenced};
+use cairn_common::wire::heal::{ChunkPlace, Compared, Orders, Placement, Rebalance, ReferencePage, Referenced};
 use cairn_common::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply, MasterRequest};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -31,6 +33,10 @@ struct References {
     bytes: AtomicUsize,
     /// Runs before an answer about placement is given.
     before_placement: Mutex<Option<Interlude>>,
+    /// Runs after the next such answer was found, and before it is heard.
+    after_placement: Mutex<Option<Interlude>>,
+    /// How many steps of others at most go by before an answer is found, and again before it is heard.
+    delay: AtomicUsize,
 }
 
 type Interlude = futures::future::BoxFuture<'static, ()>;
@@ -55,9 +61,11 @@ impl State {
             MasterRequest::Compare(asked) => {
                 let mut digests: BTreeMap<Slot, SlotDigest> = BTreeMap::new();
                 let slots = asked.first..Slot(asked.first.0 + asked.count);
-                for ((slot, address), chunk) in &self.chunks {
+                let lowest = ChunkAddress { domain: Domain(0), kind: IdKind::Plain, id: ChunkId([0; 32]) };
+                let of_group = self.chunks.range((slots.start, lowest)..(slots.end, lowest));
+                for ((slot, address), chunk) in of_group {
                     let owned = self.ring.owners(*slot, usize::from(chunk.copies)).any(|owner| owner == asking);
-                    if slots.contains(slot) && owned {
+                    if owned {
                         let new = SlotDigest { slot: *slot, chunks: 0, digest: [0; 16] };
                         digests.entry(*slot).or_insert(new).add(address);
                     }
@@ -93,7 +101,8 @@ impl State {
             let others = self.membership.nodes.keys().filter(|node| **node != asking);
             others.map(|node| (*node, keys(*node).read_token(&address, expires_ms))).collect()
         } else {
-            owners.into_iter().map(|node| (node, keys(node).confirm_token(&address, expires_ms))).collect()
+            let confirm = |node| (node, keys(node).confirm_token(&address, self.stamp, expires_ms));
+            owners.into_iter().map(confirm).collect()
         };
         Some(ChunkPlace { copies, owner, nodes })
     }
@@ -105,14 +114,28 @@ impl Master for References {
         let Caller::Node(node) = caller else { return Err(MasterError::Denied) };
         self.bytes.fetch_add(encode(&call).len(), Ordering::SeqCst);
         let asks_for_some = matches!(&call.request, MasterRequest::Placement { chunks } if !chunks.is_empty());
+        self.delay(asks_for_some).await;
         let before = if asks_for_some { self.before_placement.lock().unwrap().take() } else { None };
         if let Some(before) = before {
             before.await;
         }
-        let state = self.state.lock().unwrap();
-        let reply = state.answer(*node, call.request);
+        let reply = self.state.lock().unwrap().answer(*node, call.request);
+        let after = if asks_for_some { self.after_placement.lock().unwrap().take() } else { None };
+        if let Some(after) = after {
+            after.await;
+        }
+        self.delay(asks_for_some).await;
         self.bytes.fetch_add(encode(&Ok::<_, MasterError>(reply.clone())).len(), Ordering::SeqCst);
         Ok(reply)
+    }
+}
+
+impl References {
+    async fn delay(&self, some: bool) {
+        let most = if some { self.delay.load(Ordering::Relaxed) } else { 0 };
+        for _ in 0..OsRandom.number() as usize % (most + 1) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -169,7 +192,7 @@ impl Chunkservers for Near {
 struct World {
     masters: Arc<References>,
     near: Near,
-    nodes: BTreeMap<NodeId, (Chunkserver, Context, TestNode)>,
+    nodes: BTreeMap<NodeId, (Chunkserver, Arc<Context>, TestNode)>,
 }
 
 fn membership(nodes: u32, ring: RingSpec) -> Membership {
@@ -209,7 +232,13 @@ impl World {
         let ring = Ring::new(first.rings[0].clone()).unwrap();
         let (stamp, horizon) = (Stamp(1_000), Stamp(900));
         let state = Mutex::new(State { membership: first, ring, chunks: BTreeMap::new(), stamp, horizon });
-        let masters = Arc::new(References { state, bytes: AtomicUsize::new(0), before_placement: Mutex::new(None) });
+        let masters = Arc::new(References {
+            state,
+            bytes: AtomicUsize::new(0),
+            before_placement: Mutex::default(),
+            after_placement: Mutex::default(),
+            delay: AtomicUsize::new(0),
+        });
         let (near, clock) = (Near::default(), TestClock::new());
         let mut nodes = BTreeMap::new();
         for id in (1..=count).map(NodeId) {
@@ -234,7 +263,7 @@ impl World {
                     ..Default::default()
                 },
             );
-            nodes.insert(id, (server, context, test));
+            nodes.insert(id, (server, Arc::new(context), test));
         }
         let world = World { masters, near, nodes };
         for node in world.nodes.keys() {
@@ -254,6 +283,14 @@ impl World {
     fn learn(&self, node: NodeId) {
         let membership = self.masters.state.lock().unwrap().membership.clone();
         self.context(node).view.set_membership(membership).unwrap();
+    }
+
+    /// What upkeep of this node begins with when it is started again.
+    fn another_context(&self, node: u32) -> Context {
+        let Context { store, view, clock, computing, settings, .. } = self.context(NodeId(node));
+        let peers = Peers::new(NodeId(node), Arc::clone(&self.masters) as Arc<dyn Master>, Box::new(self.near.clone()));
+        let (store, view, clock) = (Arc::clone(store), Arc::clone(view), Arc::clone(clock));
+        Context::new(store, view, peers, Arc::default(), clock, computing.clone(), *settings)
     }
 
     fn context(&self, node: NodeId) -> &Context {
@@ -399,6 +436,37 @@ async fn a_copy_that_an_open_window_counts_on_is_not_dropped() {
     assert!(!world.has(3, &chunk).await);
 }
 
+/// The owner has decided to remove a copy that nothing refers to. Before it does, an upload is committed on the word of another
+/// node, its window is closed, and that node asks the owner whether it may drop its copy.
+#[tokio::test]
+async fn a_copy_that_was_confirmed_is_not_removed_on_an_older_decision() {
+    let world = World::new(2, &[1]).await;
+    for chunk in &chunks(40) {
+        world.put(1, chunk, 5).await;
+        world.refer(chunk, 1);
+    }
+    let chunk = chunk(100, 1_000);
+    world.put(1, &chunk, 5).await;
+    let (masters, other) = (Arc::clone(&world.masters), Arc::clone(&world.nodes[&NodeId(2)].1));
+    let (again, address, length) = (chunk.clone(), chunk.address(), chunk.length());
+    let meanwhile: Interlude = Box::pin(async move {
+        other.store.put(again, Stamp(1_001)).await.unwrap();
+        {
+            let mut state = masters.state.lock().unwrap();
+            state.chunks.insert((address.slot(), address), Referenced { address, length, copies: 1 });
+            (state.stamp, state.horizon) = (Stamp(1_010), Stamp(1_010));
+        }
+        other.round().await.unwrap();
+    });
+    *world.masters.after_placement.lock().unwrap() = Some(meanwhile);
+    world.round(1).await;
+    assert!(world.has(1, &chunk).await || world.has(2, &chunk).await, "what is referred to is nowhere");
+    for node in [1, 2] {
+        world.round(node).await;
+    }
+    assert!(world.has(1, &chunk).await && !world.has(2, &chunk).await);
+}
+
 #[tokio::test]
 async fn a_copy_that_rotted_at_an_owner_confirms_nothing() {
     let world = World::new(3, &[1, 2]).await;
@@ -420,9 +488,9 @@ async fn an_answer_of_another_ring_is_none() {
     let world = World::new(2, &[1, 2]).await;
     let chunk = chunk(1, 1_000);
     world.put(1, &chunk, 5).await;
-    let confirm = |epoch, token| ConfirmChunk { address: chunk.address(), token, epoch: Epoch(epoch) };
+    let confirm = |epoch, token| ConfirmChunk { address: chunk.address(), token, epoch: Epoch(epoch), stamp: Stamp(1) };
     let service = world.nodes[&NodeId(1)].0.service();
-    let token = keys(NodeId(1)).confirm_token(&chunk.address(), NOW_MS + 1);
+    let token = keys(NodeId(1)).confirm_token(&chunk.address(), Stamp(1), NOW_MS + 1);
     assert_eq!(service.confirm(confirm(1, token.clone())).await, Ok(1_000));
     assert_eq!(service.confirm(confirm(2, token.clone())).await, Err(ChunkError::OtherEpoch(Epoch(1))));
     world.change_ring(&[2]);
@@ -576,6 +644,69 @@ async fn a_node_that_was_away_brings_nothing_back_that_was_collected() {
     assert!(!world.has(1, &collected).await && !world.has(2, &collected).await);
 }
 
+#[tokio::test]
+async fn the_scrub_goes_on_where_it_was_when_its_node_was_restarted() {
+    let world = World::new(1, &[1]).await;
+    world.put(1, &chunk(1, 1_000), 5).await;
+    let (first, second) = (world.context(NodeId(1)), world.another_context(1));
+    let pause = Duration::from_secs(3_600);
+    let clock = &world.nodes[&NodeId(1)].2.clock;
+    let half_way = async {
+        while first.progress.now().scrub.slot < Slot(8_000) {
+            clock.advance(60_000);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = half_way => {}
+        () = first.scrub(pause) => unreachable!("it never ends"),
+    }
+    let left = first.store.scrubbed().await;
+    assert!((Slot(7_000)..=Slot(8_500)).contains(&left.slot), "{left:?}");
+    // No time goes by now, so a pass that waited would never end.
+    let ended = async {
+        while second.progress.now().scrub.ended_ms == 0 {
+            let slot = second.progress.now().scrub.slot;
+            assert!(slot >= left.slot || slot == Slot(0), "it began anew at {slot}");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended => {}
+        () = second.scrub(pause) => unreachable!("it never ends"),
+    }
+    assert_eq!(first.store.scrubbed().await.slot, Slot(0));
+}
+
+#[tokio::test]
+async fn what_only_moves_waits_while_moves_are_paused_and_what_was_lost_is_made_again() {
+    let world = World::new(3, &[1, 2]).await;
+    let chunks = chunks(20);
+    for chunk in &chunks {
+        for node in [1, 2] {
+            world.put(node, chunk, 5).await;
+        }
+        world.refer(chunk, 2);
+    }
+    world.change_ring(&[1, 3]);
+    {
+        // The earlier ring is kept until everything has moved.
+        let mut state = world.state();
+        state.membership.rings.insert(0, ring_of(1, &[1, 2]));
+    }
+    world.learn(NodeId(3));
+    let rebalance = |paused| Rebalance { paused, bytes_per_second: 0 };
+    let view = &world.context(NodeId(3)).view;
+    view.set_orders(Orders { rebalance: rebalance(true), ..Orders::default() });
+    world.round(3).await;
+    assert_eq!((world.upkeep(3).missing.chunks, world.upkeep(3).complete), (20, Epoch(0)), "nothing moves");
+    view.set_orders(Orders { rebalance: rebalance(true), down: vec![NodeId(2)], ..Orders::default() });
+    world.round(3).await;
+    assert_eq!((world.upkeep(3).missing.chunks, world.upkeep(3).complete), (0, Epoch(2)), "an owner is gone");
+}
+
 /// What one comparison costs on the network; the figure is in docs/decisions/0010-upkeep.md.
 #[tokio::test]
 async fn comparing_many_chunks_with_few_differences_moves_little() {
@@ -601,6 +732,7 @@ async fn comparing_many_chunks_with_few_differences_moves_little() {
 fn rules_of_upkeep_are_missed_when_they_are_left_out() {
     must_fail_without("drop-without-confirmation", a_chunk_of_others_goes_when_all_of_them_have_it);
     must_fail_without("confirm-at-any-epoch", an_answer_of_another_ring_is_none);
+    must_fail_without("confirm-without-touch", a_copy_that_was_confirmed_is_not_removed_on_an_older_decision);
     must_fail_without("collect-without-horizon", a_reference_or_a_touch_that_comes_between_the_phases_keeps_the_chunk);
     must_fail_without("no-collect-fuse", a_pass_that_would_free_more_than_a_tenth_stops_and_asks);
 }

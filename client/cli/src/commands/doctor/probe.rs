@@ -1,0 +1,100 @@
+//! Reaching for a process: does it answer, is its certificate trusted, what time does it have.
+
+use crate::failure::{Exit, Failure};
+use bytes::Bytes;
+use cairn_common::limits::CALL_TIMEOUT_MS;
+use cairn_common::seam::{CallError, Clock as _, HttpTransport, SystemClock, TlsTrust, Transport as _};
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A process that answered.
+pub(super) struct Reached {
+    /// How long the answer took.
+    pub(super) took: Duration,
+    /// How far its clock is ahead of ours, to a second; `None`: it did not say.
+    pub(super) skew_ms: Option<i64>,
+    /// Whether it says that it can serve.
+    pub(super) ready: bool,
+}
+
+/// Asks processes how they are, over connections of its own.
+pub(super) struct Probe {
+    transport: HttpTransport,
+    clock: SystemClock,
+}
+
+impl Probe {
+    /// Trusts the certificates in `ca_file`, or those of the system.
+    pub(super) fn new(ca_file: Option<PathBuf>) -> Result<Probe, Failure> {
+        let trust = ca_file.map_or(TlsTrust::System, TlsTrust::File);
+        let transport = HttpTransport::new(&trust).map_err(|reason| Failure::new(Exit::Usage, reason))?;
+        Ok(Probe { transport, clock: SystemClock::new() })
+    }
+
+    /// Asks `/readyz` of the process at `url`.
+    pub(super) async fn reach(&self, url: &str) -> Result<Reached, Failure> {
+        let request = http::Request::get("/readyz").body(Bytes::new());
+        let request = request.map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
+        let begun = self.clock.monotonic();
+        let answer = tokio::select! {
+            biased;
+            answer = self.transport.http(url.trim_end_matches('/'), request) => answer.map_err(|error| unreachable(&error))?,
+            () = self.clock.sleep(Duration::from_millis(CALL_TIMEOUT_MS)) => {
+                let failure = Failure::new(Exit::Network, "it takes the connection and does not answer");
+                return Err(failure.advise("see whether the process hangs, or what listens on that port"));
+            }
+        };
+        let took = self.clock.monotonic().saturating_sub(begun);
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let skew_ms = date.and_then(|date| skew(date, self.clock.wall_ms()));
+        Ok(Reached { took, skew_ms, ready: answer.status().is_success() })
+    }
+}
+
+/// How far the moment of a `Date` header is ahead of `now_ms`. The header is cut to seconds: half a second is added.
+fn skew(date: &str, now_ms: u64) -> Option<i64> {
+    let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?.as_millis();
+    i64::try_from(i128::try_from(theirs).ok()? + 500 - i128::from(now_ms)).ok()
+}
+
+fn unreachable(error: &CallError) -> Failure {
+    let reason = error.to_string();
+    let advice = match () {
+        () if reason.contains("certificate") || reason.contains("UnknownIssuer") => {
+            "trust the cluster's certificates: CAIRN_CA_FILE or --ca-file with a copy of DIR/tls/ca.pem"
+        }
+        () if reason.contains("InvalidContentType") || reason.contains("corrupt message") => {
+            "that port does not speak TLS: write http:// instead of https://"
+        }
+        () if reason.contains("refused") => "nothing listens there: see whether the process runs and the port is right",
+        () if reason.contains("dns") || reason.contains("lookup") || reason.contains("resolve") => {
+            "the name is not known here: check it, or use an address"
+        }
+        () => "see whether a firewall is between, and whether the address is one that clients can reach",
+    };
+    Failure::new(Exit::Network, reason).advise(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_tells_how_far_a_clock_is_off() {
+        let now = 1_795_391_999_000;
+        assert_eq!(skew("Sun, 22 Nov 2026 23:59:59 GMT", now), Some(500));
+        assert_eq!(skew("Sun, 22 Nov 2026 23:59:49 GMT", now), Some(-9_500));
+        assert_eq!(skew("yesterday", now), None);
+    }
+
+    #[test]
+    fn what_cannot_be_reached_comes_with_what_to_do() {
+        let said = |reason: &str| {
+            let error = CallError::Unreachable { address: "https://n".to_owned(), reason: reason.to_owned() };
+            unreachable(&error).advice.unwrap_or_default()
+        };
+        assert!(said("invalid peer certificate: UnknownIssuer").contains("CAIRN_CA_FILE"));
+        assert!(said("Connection refused (os error 111)").contains("nothing listens"));
+        assert!(said("failed to lookup address information").contains("not known"));
+    }
+}
