@@ -3,6 +3,7 @@
 use crate::client::{Client, wrong_reply};
 use crate::error::Error;
 use cairn_common::bucket::BucketChange;
+use cairn_common::cors::CorsRule;
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::name::BucketName;
 use cairn_common::wire::command::{Command, Done};
@@ -45,6 +46,14 @@ impl Client {
     pub async fn bucket(&self, name: &BucketName) -> Result<BucketInfo, Error> {
         match self.ask(MasterRequest::Bucket { name: name.clone() }).await? {
             MasterReply::Bucket(info) => Ok(info),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Gateways only: the rules for cross-origin access of a bucket; none, if it is not there.
+    pub async fn cors(&self, name: &BucketName) -> Result<Vec<CorsRule>, Error> {
+        match self.ask(MasterRequest::Cors { bucket: name.clone() }).await? {
+            MasterReply::Cors(rules) => Ok(rules),
             _ => Err(wrong_reply().into()),
         }
     }

@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod bucket;
 pub mod chunk;
+pub mod cors;
 pub mod error;
 pub mod file;
 pub mod ids;

@@ -53,6 +53,10 @@ pub const LIFECYCLE_KEPT_MAX: u32 = 100;
 pub const LIFECYCLE_WALK_MAX: usize = 100_000;
 /// Versions that one command ends by the rules of a lifecycle.
 pub const EXPIRED_AT_ONCE_MAX: usize = 1000;
+/// Rules for cross-origin access of a bucket, as S3.
+pub const CORS_RULES_MAX: usize = 100;
+/// Bytes of all of them, as S3.
+pub const CORS_MAX_BYTES: usize = 64 << 10;
 /// Labels of a file, as S3.
 pub const FILE_TAGS_MAX: u32 = 10;
 /// Labels of a bucket, as S3.

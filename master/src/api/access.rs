@@ -119,7 +119,7 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::Uploads { bucket, prefix, .. } => Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)]),
         MasterRequest::Parts { path, .. } => one(path, Right::Write),
-        MasterRequest::Credential { .. } => Need::Gateway,
+        MasterRequest::Credential { .. } | MasterRequest::Cors { .. } => Need::Gateway,
         MasterRequest::CreateKey { .. }
         | MasterRequest::DeleteKey { .. }
         | MasterRequest::Keys

@@ -77,6 +77,7 @@ impl MasterServer {
             MasterRequest::List(request) => {
                 self.scan(move |view| query::list(view, &request)).await.map(MasterReply::Listed)
             }
+            MasterRequest::Cors { bucket } => Ok(MasterReply::Cors(self.look(|view| query::cors(view, &bucket))?)),
             MasterRequest::ListVersions(request) => {
                 self.scan(move |view| query::versions(view, &request)).await.map(MasterReply::Versions)
             }

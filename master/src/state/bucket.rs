@@ -4,10 +4,10 @@ use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::RowKey;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, Present, PublicKey, QuotaKey, TenantKey,
-    TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, Present, PublicKey, QuotaKey,
+    SharingKey, TenantKey, TenantRow, UsageKey,
 };
-use cairn_common::bucket::{BucketChange, Quota};
+use cairn_common::bucket::{BucketChange, Quota, SettingsError};
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::limits::{BUCKETS_MAX, REPLICAS_MAX};
 use cairn_common::name::BucketName;
@@ -62,6 +62,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     tx.delete(&PublicKey(row.id));
     tx.delete(&BucketTagsKey(row.id));
     tx.delete(&LifecycleKey(row.id));
+    tx.delete(&CorsKey(row.id));
+    tx.delete(&SharingKey(row.id));
     tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
     tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
     Ok(Done::Nothing)
@@ -74,7 +76,12 @@ pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> 
     set_versioning(tx, name, row, change)?;
     let before = tx.get(&QuotaKey(row.id))?.unwrap_or_default();
     set_row(tx, &QuotaKey(row.id), &change.quota(before));
+    let sharing = change.sharing(tx.get(&SharingKey(row.id))?.unwrap_or_default());
+    set_row(tx, &SharingKey(row.id), &sharing);
     if let Some(public) = &change.public {
+        if !public.is_empty() && sharing.block.is_some_and(|block| block.block_policy) {
+            return Err(SettingsError::PublicBlocked.into());
+        }
         set_row(tx, &PublicKey(row.id), public);
     }
     if let Some(tags) = &change.tags {
@@ -82,6 +89,9 @@ pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> 
     }
     if let Some(rules) = &change.lifecycle {
         set_row(tx, &LifecycleKey(row.id), rules);
+    }
+    if let Some(rules) = &change.cors {
+        set_row(tx, &CorsKey(row.id), rules);
     }
     Ok(Done::Nothing)
 }

@@ -143,6 +143,8 @@ fn refused(refusal: Refusal) -> S3Error {
             return custom("QuotaExceeded", StatusCode::FORBIDDEN, sentence(&refusal.to_string()));
         }
         Refusal::BadSettings(SettingsError::Lifecycle(_) | SettingsError::LockPeriod) => S3ErrorCode::InvalidArgument,
+        Refusal::BadSettings(SettingsError::Cors(_)) => S3ErrorCode::InvalidRequest,
+        Refusal::BadSettings(SettingsError::PublicBlocked) => return denied(),
         Refusal::BadSettings(_) => S3ErrorCode::InvalidTag,
         Refusal::Unsupported(_) => S3ErrorCode::NotImplemented,
         Refusal::BadJoinToken => return denied(),

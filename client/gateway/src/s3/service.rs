@@ -2,7 +2,9 @@
 
 use super::arrival::Arrival;
 use super::error::{self, denied, error};
-use super::{buckets, copy, delete, get, lifecycle, list, lock, multipart, put, tagging, unset, versioning};
+use super::{
+    buckets, copy, cors, delete, get, lifecycle, list, lock, multipart, put, sharing, tagging, unset, versioning,
+};
 use crate::front::{Front, Identity};
 use async_trait::async_trait;
 use cairn_client::Client;
@@ -151,12 +153,18 @@ operations! {
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::bucket;
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = unset::cors;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::encryption;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock::configuration;
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::configure;
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = unset::public_access_block;
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = unset::ownership_controls;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = sharing::get_block;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = sharing::put_block;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = sharing::delete_block;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = sharing::get_ownership;
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = sharing::put_ownership;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = sharing::delete_ownership;
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = unset::website;
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unset::logging;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unset::notification;

@@ -5,18 +5,16 @@
 
 use super::buckets::look;
 use super::dto;
-use super::error::{custom, error};
+use super::error::error;
 use super::service::Caller;
-use http::StatusCode;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketAclInput,
-    GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
-    GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
-    GetBucketNotificationConfigurationOutput, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput,
+    GetBucketAclOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLoggingInput,
+    GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
     GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
-    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, GetPublicAccessBlockInput,
-    GetPublicAccessBlockOutput, Grant, Grantee, Payer, Permission, Type,
+    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, Grant, Grantee, Payer,
+    Permission, Type,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -64,25 +62,12 @@ absent! {
     /// No policy.
     policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput =
         nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
-    /// No rules.
-    cors(GetBucketCorsInput) -> GetBucketCorsOutput =
-        nothing(S3ErrorCode::NoSuchCORSConfiguration, "The CORS configuration does not exist");
     /// No rule.
     encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput =
         nothing(
             S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
             "The server side encryption configuration was not found"
         );
-    /// Nothing is public here, so nothing is blocked.
-    public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput =
-        custom(
-            "NoSuchPublicAccessBlockConfiguration",
-            StatusCode::NOT_FOUND,
-            "The public access block configuration was not found"
-        );
-    /// No rules.
-    ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput =
-        nothing(S3ErrorCode::OwnershipControlsNotFoundError, "The bucket ownership controls were not found");
     /// No website.
     website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput =
         nothing(S3ErrorCode::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration");

@@ -263,6 +263,11 @@ pub enum MasterRequest {
         /// Have every copy read back and hashed.
         deep: bool,
     },
+    /// Gateways only: the rules for cross-origin access of a bucket; none, if it is not there. Answer: [`MasterReply::Cors`].
+    Cors {
+        /// Which bucket.
+        bucket: BucketName,
+    },
     /// A page of all versions of files. Answer: [`MasterReply::Versions`].
     ListVersions(ListVersions),
 }

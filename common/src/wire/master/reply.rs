@@ -6,6 +6,7 @@ use super::access::{Credential, Joined, KeyInfo};
 use super::status::{Audited, MastersStatus, Status};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
 use crate::bucket::BucketSettings;
+use crate::cors::CorsRule;
 use crate::file::{Checksum, ETags, FileInfo};
 use crate::ids::{BucketId, ManifestId, NodeId, Stamp, TenantId, UploadId};
 use crate::manifest::{Entry, ManifestHead};
@@ -89,6 +90,8 @@ pub enum MasterReply {
     Placement(Placement),
     /// A stretch of an audit.
     Audited(Audited),
+    /// Rules for cross-origin access.
+    Cors(Vec<CorsRule>),
     /// A page of versions.
     Versions(VersionsPage),
 }

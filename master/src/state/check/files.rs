@@ -2,8 +2,9 @@
 
 use super::{Violation, each, versions};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow,
-    LifecycleKey, MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
+    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CorsKey, CurrentKey, CurrentRow, HoldersKey, InlineId,
+    InlineRow, LifecycleKey, MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, SharingKey,
+    StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};
@@ -40,6 +41,8 @@ pub(super) fn check(view: &dyn MetaView, violations: &mut Vec<Violation>) -> Res
     settings::<PublicKey>(view, PublicKey::all(), &found, violations, |key| key.0)?;
     settings::<BucketTagsKey>(view, BucketTagsKey::all(), &found, violations, |key| key.0)?;
     settings::<LifecycleKey>(view, LifecycleKey::all(), &found, violations, |key| key.0)?;
+    settings::<CorsKey>(view, CorsKey::all(), &found, violations, |key| key.0)?;
+    settings::<SharingKey>(view, SharingKey::all(), &found, violations, |key| key.0)?;
     current(view, &mut found, violations)?;
     attributes(view, violations)?;
     versions::check(view, &mut found, violations)?;

@@ -2,7 +2,8 @@
 
 use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
-use cairn_common::bucket::{Quota, Tags};
+use cairn_common::bucket::{Quota, Sharing, Tags};
+use cairn_common::cors::CorsRule;
 use cairn_common::ids::{BucketId, Stamp, TenantId};
 use cairn_common::lifecycle::LifecycleRule;
 use cairn_common::name::BucketName;
@@ -60,6 +61,14 @@ pub struct BucketTagsKey(pub BucketId);
 /// What ends by itself in a bucket: its number. No row: nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleKey(pub BucketId);
+
+/// Which scripts browsers let at a bucket: its number. No row: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CorsKey(pub BucketId);
+
+/// Whom a bucket is shown to, beside its public prefixes: its number. No row: nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharingKey(pub BucketId);
 
 /// A tenant: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +180,8 @@ settings! {
     PublicKey = Public -> Vec<String>;
     BucketTagsKey = BucketTags -> Tags;
     LifecycleKey = Lifecycle -> Vec<LifecycleRule>;
+    CorsKey = Cors -> Vec<CorsRule>;
+    SharingKey = Sharing -> Sharing;
 }
 
 impl RowKey for TenantKey {
@@ -182,4 +193,4 @@ impl RowKey for TenantKey {
     }
 }
 
-postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags, Vec<LifecycleRule>);
+postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags, Vec<LifecycleRule>, Vec<CorsRule>, Sharing);

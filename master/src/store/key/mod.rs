@@ -20,8 +20,8 @@ mod tests;
 mod upload;
 
 pub use bucket::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, LifecycleKey, PublicKey, QuotaKey, TenantKey, TenantRow,
-    UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
+    TenantKey, TenantRow, UsageKey,
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
@@ -127,10 +127,12 @@ pub(crate) enum SystemKind {
     BucketTags = 16,
     NullVersion = 17,
     Lifecycle = 18,
+    Cors = 19,
     Staging = 20,
     Multipart = 21,
     Part = 22,
     Finished = 23,
+    Sharing = 24,
     Due = 30,
     Hold = 31,
     Misplaced = 32,

@@ -41,7 +41,7 @@ fn keys_are_pinned() {
     let (upload, session, window) = (UploadId(ID), SessionId(ID), WindowId(9));
     let due = |what| DueKey { due: Stamp(7), what }.encode();
     let multipart = MultipartKey { bucket: BucketId(7), key: "a\0b".to_owned(), upload };
-    let pinned: [(KeyBytes, String); 35] = [
+    let pinned: [(KeyBytes, String); 37] = [
         (current.encode(), "0102030405060708610062".into()),
         (AttributesKey(current).encode(), "0102030405060708610062".into()),
         (InlineKey(InlineId(ID)).encode(), "0102030405060708".into()),
@@ -68,6 +68,8 @@ fn keys_are_pinned() {
         (BucketTagsKey(BucketId(ID)).encode(), "100102030405060708".into()),
         (NullVersionKey { bucket: BucketId(7), key: "k".to_owned() }.encode(), "1100000000000000076b".into()),
         (LifecycleKey(BucketId(ID)).encode(), "120102030405060708".into()),
+        (CorsKey(BucketId(ID)).encode(), "130102030405060708".into()),
+        (SharingKey(BucketId(ID)).encode(), "180102030405060708".into()),
         (StagingKey(upload).encode(), "140102030405060708".into()),
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),

@@ -238,6 +238,9 @@ impl State {
                 MasterReply::Page(page(entries, offset, end))
             }
             MasterRequest::ReadTokens { .. } => MasterReply::ReadTokens(vec![(NodeId(1), read_token())]),
+            MasterRequest::Cors { bucket } => MasterReply::Cors(
+                self.buckets.get(&bucket).map(|bucket| bucket.settings.cors.clone()).unwrap_or_default(),
+            ),
             MasterRequest::ListVersions(request) => MasterReply::Versions(self.versions(request)?),
             MasterRequest::List(request) => MasterReply::Listed(self.list(&request)?),
             MasterRequest::Parts { path, upload, after, limit } => {
@@ -332,10 +335,11 @@ impl State {
             }
             Command::SetBucket { name, change } => {
                 change.check()?;
-                let BucketSettings { quota, public, tags, lifecycle, .. } = &mut self.bucket(&name)?.settings;
+                let BucketSettings { quota, public, tags, lifecycle, cors, .. } = &mut self.bucket(&name)?.settings;
                 *quota = change.quota(*quota);
                 *public = change.public.unwrap_or_else(|| public.clone());
                 *tags = change.tags.unwrap_or_else(|| tags.clone());
+                *cors = change.cors.unwrap_or_else(|| cors.clone());
                 *lifecycle = change.lifecycle.unwrap_or_else(|| lifecycle.clone());
                 Done::Nothing
             }
