@@ -34,6 +34,7 @@
 //! Read in this order: [`client`](Client), `put`, `replicas`, `get`, `fetch`, `session`, `cluster`.
 
 mod admin;
+mod backup;
 mod buckets;
 mod budget;
 mod client;
@@ -52,6 +53,7 @@ mod uploads;
 mod versions;
 
 pub use admin::NewKey;
+pub use backup::Backup;
 pub use client::{Client, LocalNode};
 pub use cluster::ClusterView;
 pub use error::{ConnectError, Error, GetError, PutError};

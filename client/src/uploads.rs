@@ -21,7 +21,22 @@ impl Client {
         attributes: Attributes,
         checksum: Option<(String, bool)>,
     ) -> Result<UploadId, Error> {
-        match self.write(Command::BeginMultipart { path: path.clone(), attributes, checksum }).await? {
+        match self.write(Command::BeginMultipart { path: path.clone(), attributes, checksum, length: None }).await? {
+            Done::Upload(upload) => Ok(upload),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Begins an upload of `length` bytes that is appended to: each part follows the one before, whatever its size, and never
+    /// replaces one. It ends by itself after [`APPENDED_UPLOAD_MS`](cairn_common::limits::APPENDED_UPLOAD_MS).
+    pub async fn begin_appended(
+        &self,
+        path: &FilePath,
+        attributes: Attributes,
+        length: u64,
+    ) -> Result<UploadId, Error> {
+        let begin = Command::BeginMultipart { path: path.clone(), attributes, checksum: None, length: Some(length) };
+        match self.write(begin).await? {
             Done::Upload(upload) => Ok(upload),
             _ => Err(wrong_reply().into()),
         }

@@ -2,10 +2,11 @@
 //! tokens, the messages between nodes, and the seams to the real world.
 //!
 //! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`version`], [`ring`], [`membership`], [`auth`], [`wire`],
-//! [`net`], [`seam`]; servers also `listen` (feature `server`), tests also `sim` (feature `sim`). Pure code does no I/O and
+//! [`backup`], [`net`], [`seam`]; servers also `listen` (feature `server`), tests also `sim` (feature `sim`). Pure code does no I/O and
 //! knows no clock; what does gets both through [`seam`].
 
 pub mod auth;
+pub mod backup;
 pub mod bucket;
 pub mod chunk;
 pub mod cors;

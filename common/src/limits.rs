@@ -33,6 +33,10 @@ pub const PARTS_MAX: u32 = 10_000;
 pub const PART_MIN_BYTES: u64 = 5 << 20;
 /// Largest part of a multipart upload and largest single S3 PUT.
 pub const PART_MAX_BYTES: u64 = 5 << 30;
+/// Parts of an upload that is appended to. All of them are let go in one step when it ends by itself.
+pub const APPENDED_PARTS_MAX: u32 = 1_000;
+/// Length of an upload that is appended to: parts of 2 GiB take half of its parts, and leave the others to broken connections.
+pub const APPENDED_MAX_BYTES: u64 = 1 << 40;
 /// Keys in one list page, one batch delete, one atomic rename or batch.
 pub const LIST_MAX_KEYS: u32 = 1000;
 /// Rows that one list page may walk over before it answers with what it has.
@@ -121,6 +125,8 @@ pub const READ_GRACE_MS: u64 = 60 * 60_000;
 pub const UPLOAD_RESULT_MS: u64 = 24 * 60 * 60_000;
 /// How long a staged upload stays without being appended to.
 pub const STAGED_UPLOAD_MS: u64 = 24 * 60 * 60_000;
+/// Life of an upload that is appended to.
+pub const APPENDED_UPLOAD_MS: u64 = 7 * 24 * 60 * 60_000;
 /// How far a client's clock may be off when it signs a request, as S3.
 pub const CLOCK_SKEW_MS: u64 = 15 * 60_000;
 /// Life of a join token.
@@ -143,8 +149,19 @@ pub const VOLUMES_MAX: usize = 256;
 pub const CALL_TIMEOUT_MS: u64 = 10_000;
 /// A chunk write or read without progress for this long is given up on that replica.
 pub const CHUNK_STALL_MS: u64 = 10_000;
+/// A framed connection on which nothing has come for this long, while a call waits, is asked for a sign of life.
+pub const SILENCE_MS: u64 = 250;
+/// A framed connection that gives no sign of life for this long, while a call waits, is given up with all its calls.
+pub const SILENCE_MAX_MS: u64 = 3_000;
+/// The same for calls to masters, of which another may lead by then.
+pub const MASTER_SILENCE_MAX_MS: u64 = 800;
 /// Connecting to a node.
 pub const CONNECT_TIMEOUT_MS: u64 = 3_000;
+/// Connecting to a master while others could be asked.
+pub const MASTER_CONNECT_MS: u64 = 800;
+/// A master that was silent is not asked, nor believed to lead, for this long: longer than the others need to notice the same
+/// and to elect another.
+pub const MASTER_SUSPECT_MS: u64 = 1_500;
 /// Reading the head of an HTTP request.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// Memory of all chunk buffers of one client or gateway.
@@ -231,6 +248,8 @@ const _: () = assert!(BUFFER_BUDGET_BYTES >= 8 * CHUNK_MAX_BYTES as usize);
 const _: () = assert!(PACK_MIN_BYTES > CHUNK_MAX_BYTES + 64 * 1024 && PACK_BYTES > PACK_MIN_BYTES);
 const _: () = assert!(INCOMING_BYTES_MAX >= 4 * CHUNK_MAX_BYTES as usize);
 const _: () = assert!(OUTGOING_PIECE_BYTES.is_multiple_of(GROUP_BYTES));
+const _: () = assert!(SILENCE_MS < MASTER_SILENCE_MAX_MS && MASTER_SILENCE_MAX_MS < SILENCE_MAX_MS);
+const _: () = assert!(SILENCE_MAX_MS < CALL_TIMEOUT_MS && MASTER_SILENCE_MAX_MS < MASTER_ANSWER_MS);
 /// How long one master may take to answer. Longer than a group needs for an election: a master that leads no more, or is
 /// stopped, should not hold a call for as long as a connection may stay silent.
 pub const MASTER_ANSWER_MS: u64 = 4_000;

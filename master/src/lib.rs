@@ -10,14 +10,17 @@ pub mod state;
 pub mod store;
 
 mod api;
+mod digests;
 mod lifecycle;
 mod machine;
 mod members;
 mod peers;
+mod restore;
 mod server;
 mod stores;
 mod tasks;
 mod watch;
 
 pub use api::MasterFrames;
+pub use restore::{RestoreError, Restored, RestoredMaster, restore};
 pub use server::{Bootstrap, MasterConfig, MasterSeams, MasterServer, StartError};

@@ -1,34 +1,40 @@
 //! The state machine that the log drives: commands go through `state`, changes into the store.
 
+use crate::digests::Checkpoints;
 use crate::peers::Staging;
 use crate::raft::{ApplyError, ConfState, StateMachine};
 use crate::state::{Machine, Members};
 use crate::store::key::{RaftMembers, RaftMembersKey, RowKey as _};
-use crate::store::{MetaStore, MetaView, Position, StoreError, WriteBatch};
+use crate::store::{MetaStore, MetaView, Position, StoreError, Table, WriteBatch};
 use crate::stores::Stores;
 use arc_swap::ArcSwapOption;
 use cairn_common::ids::{NodeId, Stamp};
+use cairn_common::seam::seeded_bug;
 use cairn_common::wire;
 use cairn_common::wire::command::{Envelope, Outcome};
 use std::sync::Arc;
 
 /// The masters' state under the log. What it changes is visible to every reader of the store on return.
 pub(crate) struct StoreMachine {
+    node: NodeId,
     stores: Arc<Stores>,
     staging: Staging,
     machine: Machine,
     members: Arc<ArcSwapOption<Members>>,
+    checkpoints: Arc<Checkpoints>,
 }
 
 impl StoreMachine {
-    /// `members` is kept equal to the membership in the state.
+    /// `members` is kept equal to the membership in the state, `checkpoints` to where it has been.
     pub(crate) fn new(
+        node: NodeId,
         stores: Arc<Stores>,
         staging: Staging,
         members: Arc<ArcSwapOption<Members>>,
+        checkpoints: Arc<Checkpoints>,
     ) -> Result<StoreMachine, StoreError> {
         members.store(Members::load(stores.current().as_ref(), None)?);
-        Ok(StoreMachine { stores, staging, machine: Machine::new(), members })
+        Ok(StoreMachine { node, stores, staging, machine: Machine::new(), members, checkpoints })
     }
 }
 
@@ -38,10 +44,15 @@ pub(crate) const FIRST: (u64, u64) = (1, 1);
 
 /// Makes the state of a group with one member.
 pub(crate) fn init_state(store: &dyn MetaStore, node: NodeId) -> Result<(), StoreError> {
-    let batch = members_batch(&RaftMembers { voters: vec![node], ..RaftMembers::default() });
+    let batch = members_batch(&members_of_one(node));
     let position = Position::default().after(FIRST.0, FIRST.1, Stamp::ZERO, &batch);
     store.write(&batch, &position)?;
     store.flush()
+}
+
+/// A group of one.
+pub(crate) fn members_of_one(node: NodeId) -> RaftMembers {
+    RaftMembers { voters: vec![node], ..RaftMembers::default() }
 }
 
 /// Members of the group in a state; none in an empty one.
@@ -97,11 +108,16 @@ impl StateMachine for StoreMachine {
             let nothing = WriteBatch::default();
             let after = before.after(index, term, before.stamp, &nothing);
             store.write(&nothing, &after).map_err(failed)?;
+            self.checkpoints.note(&after);
             return Ok(Vec::new());
         }
-        let applied = self.machine.apply_entry(store.as_ref(), base, commands).map_err(failed)?;
+        let mut applied = self.machine.apply_entry(store.as_ref(), base, commands).map_err(failed)?;
+        if seeded_bug("diverge-as-third") && self.node == NodeId(3) {
+            applied.batch.put(Table::System, &b"\xff\xffseeded"[..], index.to_be_bytes().to_vec());
+        }
         let after = before.after(index, term, applied.stamp, &applied.batch);
         store.write(&applied.batch, &after).map_err(failed)?;
+        self.checkpoints.note(&after);
         if let Some(members) = self.machine.members()
             && self.members.load().as_ref().is_none_or(|known| !Arc::ptr_eq(known, members))
         {
@@ -119,7 +135,10 @@ impl StateMachine for StoreMachine {
         let before = store.applied().map_err(failed)?;
         assert_eq!(index, before.index + 1, "entries are applied in order, without gaps");
         let batch = members_batch(&from_conf(conf));
-        store.write(&batch, &before.after(index, term, before.stamp, &batch)).map_err(failed)
+        let after = before.after(index, term, before.stamp, &batch);
+        store.write(&batch, &after).map_err(failed)?;
+        self.checkpoints.note(&after);
+        Ok(())
     }
 
     fn install(&mut self, index: u64, term: u64) -> Result<(), ApplyError> {
@@ -127,6 +146,7 @@ impl StateMachine for StoreMachine {
         let new = self.staging.take(index, term).ok_or_else(missing)?;
         self.stores.replace(new).map_err(failed)?;
         self.machine = Machine::new();
+        self.checkpoints.clear();
         self.members.store(Members::load(self.stores.current().as_ref(), None).map_err(failed)?);
         tracing::info!(index, "the state was taken over from another master");
         Ok(())

@@ -1,6 +1,7 @@
 //! A master: its folder, its threads, and the life of both.
 
 use crate::api::Keyring;
+use crate::digests::{self, Checkpoint, Checkpoints};
 use crate::machine::{FIRST, StoreMachine, init_state};
 use crate::members;
 use crate::peers::{Links, PeerReply, SnapshotServer, SnapshotTag, Staging};
@@ -136,6 +137,9 @@ pub struct MasterServer {
     peers: Arc<Peers>,
     snapshots: Arc<SnapshotServer>,
     staging: Staging,
+    checkpoints: Arc<Checkpoints>,
+    /// That this master's state and another's differ, for people.
+    divergence: ArcSwapOption<String>,
     stop: Arc<Notify>,
 }
 
@@ -185,7 +189,14 @@ impl MasterServer {
         let stores = Arc::new(Stores::open(&folder, Arc::clone(&seams.disk), memory)?);
         let log = open_log(&folder, &stores, node, joined.is_some())?;
         let (members, staging) = (Arc::new(ArcSwapOption::empty()), Staging::default());
-        let machine = StoreMachine::new(Arc::clone(&stores), staging.clone(), Arc::clone(&members))?;
+        let checkpoints = Arc::new(Checkpoints::default());
+        let machine = StoreMachine::new(
+            node,
+            Arc::clone(&stores),
+            staging.clone(),
+            Arc::clone(&members),
+            Arc::clone(&checkpoints),
+        )?;
         let found = members.load().as_ref().map(|members: &Arc<Members>| members.membership.cluster);
         if let Some(found) = found.filter(|found| *found != cluster) {
             return Err(StartError::OtherCluster { folder, found, expected: cluster });
@@ -220,10 +231,13 @@ impl MasterServer {
             peers,
             snapshots,
             staging,
+            checkpoints,
+            divergence: ArcSwapOption::empty(),
             stop: Arc::new(Notify::new()),
         });
         tokio::spawn(tasks::run(Arc::downgrade(&server), Arc::clone(&server.stop)));
         tokio::spawn(watch::run(Arc::downgrade(&server), Arc::clone(&server.stop)));
+        tokio::spawn(digests::run(Arc::downgrade(&server), Arc::clone(&server.stop)));
         Ok(server)
     }
 
@@ -354,11 +368,15 @@ impl MasterServer {
 
     /// Waits until the local state holds everything that was acknowledged before the call (P2).
     pub(crate) async fn barrier(&self) -> Result<(), MasterError> {
+        // Who was taken out hears nothing any more, and need not find that out by waiting.
+        if !self.is_master(self.node) && !self.group.status().leading {
+            return Err(self.not_leading());
+        }
         let limit = self.clock.sleep(Duration::from_millis(BARRIER_TIMEOUT_MS));
         tokio::select! {
             biased;
             reached = self.group.read_barrier() => reached.map_err(|error| self.group_error(&error)),
-            () = limit => Err(MasterError::Unavailable("the masters have no leader".to_owned())),
+            () = limit => Err(MasterError::NotLeader { leader: None }),
         }
     }
 
@@ -406,6 +424,45 @@ impl MasterServer {
         known.is_some_and(|node| node.roles.master && node.state != NodeState::Removed)
     }
 
+    /// A connection to another master, if it is known where it is.
+    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
+        self.peers.link(node)
+    }
+
+    /// Who votes in the group besides this member.
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
+        let voters = self.group.members().conf.voters;
+        let nodes = voters.iter().filter_map(|id| u32::try_from(*id).ok()).map(NodeId);
+        nodes.filter(|node| *node != self.node).collect()
+    }
+
+    /// How many vote in the group.
+    pub(crate) fn voters(&self) -> usize {
+        self.group.members().conf.voters.len()
+    }
+
+    /// Digests of this master's state at some places of the log.
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.checkpoints.all()
+    }
+
+    /// That this master's state and another's differ, as far as it knows.
+    pub(crate) fn divergence(&self) -> Option<Arc<String>> {
+        self.divergence.load_full()
+    }
+
+    pub(crate) fn set_divergence(&self, found: Option<String>) {
+        if let Some(found) = found.as_ref().filter(|_| self.divergence().is_none()) {
+            tracing::error!(found, "alarm");
+        }
+        self.divergence.store(found.map(Arc::new));
+    }
+
+    /// Ends the process: its state must not be read or written any more.
+    pub(crate) fn end_process(&self, reason: String) {
+        end_process(reason);
+    }
+
     /// Takes messages of another member.
     pub(crate) fn hear(self: &Arc<Self>, from: NodeId, messages: Vec<Message>) {
         for message in messages {
@@ -439,6 +496,12 @@ impl MasterServer {
             }
             Err(error) => tracing::warn!(%error, %from, "the state was not taken over; the leader will offer it again"),
         }
+    }
+
+    /// A picture of the state as it is now, to be given away. Blocks another thread while it is taken.
+    pub(crate) async fn begin_snapshot(&self) -> Result<SnapshotTag, MasterError> {
+        let snapshots = Arc::clone(&self.snapshots);
+        Ok(self.scans.run(move || snapshots.begin()).await.map_err(QueryError::from)?)
     }
 
     /// A page of a snapshot that another member fetches. Blocks while it is read.

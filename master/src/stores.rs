@@ -113,6 +113,33 @@ impl Stores {
     }
 }
 
+/// Makes the first database of a folder that holds none, whatever it held before, and has `fill` fill it. It counts from the
+/// moment on at which it is whole and durable. `None`: the folder has a database, or a log.
+pub(crate) fn make_first<T, E: From<StoreError>>(
+    folder: &Path,
+    disk: &dyn Disk,
+    memory: &RocksMemory,
+    fill: impl FnOnce(&RocksStore) -> Result<T, E>,
+) -> Result<Option<T>, E> {
+    let failed = |error: io::Error| StoreError::Failed(format!("{}: {error}", folder.display()));
+    disk.create_dir_all(folder).map_err(failed)?;
+    for name in ["state.current", "log"] {
+        if disk.exists(&folder.join(name)).map_err(failed)? {
+            return Ok(None);
+        }
+    }
+    let number = 1;
+    remove_others(folder, number + 1).map_err(failed)?;
+    let store = RocksStore::open(&path(folder, number), memory)?;
+    let made = fill(&store)?;
+    store.flush()?;
+    let position = store.flushed()?;
+    note_member(disk, folder).map_err(failed)?;
+    let named = Current { number, taken_over: Some((position.index, position.term)) };
+    write(disk, folder, named).map_err(failed)?;
+    Ok(Some(made))
+}
+
 /// Beside the folder, not in it: there from before this node can first vote, so that a member whose folder is empty (wiped, or
 /// not mounted) is told from a node that joins. It would vote again in terms in which it voted, and miss what it
 /// acknowledged; the first of a cluster would even begin a second one under the same identity.

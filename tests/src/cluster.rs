@@ -174,6 +174,11 @@ impl Cluster {
         &self.plan
     }
 
+    /// The program that it runs.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -4,11 +4,13 @@
 //! is a function that returns what it counted, or an error that names the broken promise; so the same suite shows that the
 //! program keeps its promises, and that a program with a seeded bug does not.
 //!
-//! Read in this order: [`cluster`], [`content`], [`oracle`], [`workload`], [`faults`], [`network`], [`suites`].
+//! Read in this order: [`cluster`], [`content`], [`oracle`], [`workload`], [`linear`], [`faults`], [`network`],
+//! [`suites`].
 
 pub mod cluster;
 pub mod content;
 pub mod faults;
+pub mod linear;
 pub mod network;
 pub mod oracle;
 pub mod settings;

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_tests::settings::{by_effort, report, seed};
+use cairn_tests::suites::backup;
 use cairn_tests::suites::masters::{self, Failovers, Loss};
 
-/// Writes go on within this time, whatever was lost, on a busy machine with two cores.
-const PATIENCE_MS: u64 = 10_000;
+/// Writes go on within this time, whatever was lost, on a busy machine with two cores that runs everything.
+const PATIENCE_MS: u64 = 3_500;
 
 fn lost(loss: Loss, rounds: u64) {
     let Failovers { counted, gaps_ms } = masters::leader_lost(loss, seed(), rounds).unwrap();
@@ -16,6 +17,16 @@ fn lost(loss: Loss, rounds: u64) {
     assert!(counted.acknowledged > 20 * counted.rounds, "too little load to mean anything");
     assert!(worst < PATIENCE_MS, "{gaps_ms:?}");
     report(counted.rounds, counted.acknowledged + counted.reads).unwrap();
+}
+
+#[test]
+fn a_killed_leader_fails_no_operation() {
+    lost(Loss::Kill, by_effort(1, 2, 10));
+}
+
+#[test]
+fn a_minority_refuses_and_serves_again_when_there_is_a_majority() {
+    masters::one_of_three_left().unwrap();
 }
 
 #[test]
@@ -38,4 +49,11 @@ fn a_group_grows_to_five_and_shrinks_to_one_under_load() {
     let counted = masters::growing_and_shrinking(seed()).unwrap();
     println!("{counted:?}");
     assert!(counted.acknowledged > 100, "too little load to mean anything");
+}
+
+#[test]
+fn a_backup_brings_every_file_back_when_all_masters_are_wiped() {
+    let restored = backup::all_masters_wiped(seed()).unwrap();
+    println!("{restored:?}");
+    assert!(restored.files > 20, "too few files to mean anything");
 }

@@ -237,14 +237,12 @@ fn open_uploads_are_listed_and_given_up() {
     })
     .unwrap();
     let listed = cluster.cli_json(&["uploads", "ls", "abc"]).unwrap();
-    let ids: Vec<&str> = listed.iter().filter_map(|line| line["upload"].as_str()).collect();
-    assert_eq!(ids.len(), 3);
+    assert_eq!(listed.iter().filter(|line| line["type"] == "upload").count(), 3);
+    let of_one = listed.iter().find(|line| line["path"] == "cairn://abc/one").unwrap();
+    let id = of_one["upload"].as_str().unwrap();
     assert_eq!(done(&cluster, &["uploads", "abort", "-n", "abc", "--all"]).len(), 3);
-    assert_eq!(
-        done(&cluster, &["uploads", "abort", "abc", ids[0]]),
-        ["abort cairn://abc/one".replace("cairn://abc/one", ids[0])]
-    );
-    assert_eq!(run(&cluster, &["uploads", "abort", "abc", ids[0]]).0, Some(5));
+    assert_eq!(done(&cluster, &["uploads", "abort", "abc", id]), ["abort cairn://abc/one"]);
+    assert_eq!(run(&cluster, &["uploads", "abort", "abc", id]).0, Some(5));
     assert_eq!(done(&cluster, &["uploads", "abort", "abc", "--older", "1h"]), [""; 0]);
     assert_eq!(done(&cluster, &["uploads", "abort", "abc", "--all"]).len(), 2);
     assert_eq!(done(&cluster, &["uploads", "ls", "abc"]), [""; 0]);
@@ -264,7 +262,7 @@ fn a_signed_url_fetches_and_stores_one_file_without_a_key() {
     let curl = |arguments: &[&str]| {
         Command::new("curl").args(["-q", "-sS", "-w", "%{http_code}"]).args(arguments).output().unwrap()
     };
-    for key in ["plain", "odd ü+&=?#%41/", "up/../and/./down", "a//b"] {
+    for key in ["plain", "odd ü+&=?#%41", "up/../and/./down", "a//b"] {
         let address = format!("cairn://abc/{key}");
         let put = curl(&["--path-as-is", "-T", text(&folder.join("f")), &sign(&address, &["-X", "put"])]);
         assert_eq!(String::from_utf8_lossy(&put.stdout), "200", "{key}: {put:?}");

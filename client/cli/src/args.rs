@@ -1,8 +1,8 @@
 //! The command line of the client: verbs and the flags that all of them share.
 
 use crate::commands::{
-    admin, cat, checksum, completion, cp, diff, du, find, get, locate, ls, mb, mv, outline, presign, put, rb, rm,
-    s3_config, stat, sync, uploads, verify,
+    admin, bench, cat, checksum, completion, cp, diff, du, find, get, locate, ls, mb, mv, outline, presign, put, rb,
+    rm, s3_config, stat, sync, uploads, verify,
 };
 use crate::output::OutputArgs;
 use crate::profile::ConnectionArgs;
@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     S3Config(s3_config::S3ConfigArgs),
     /// Look why something does not work, and say what to do
     Doctor,
+    /// Put an S3 endpoint or the cluster under load, and show how it answers
+    Bench(bench::BenchArgs),
     /// Print a script that completes verbs and options in a shell
     Completion(completion::CompletionArgs),
     /// Show which nodes hold the chunks of a file
@@ -124,6 +126,7 @@ impl Verb {
             Verb::Uploads(verb) => verb.name(),
             Verb::S3Config(_) => "s3-config",
             Verb::Doctor => "doctor",
+            Verb::Bench(_) => "bench",
             Verb::Completion(_) => "completion",
             Verb::Where(_) => "where",
             Verb::Admin(verb) => verb.name(),
@@ -146,7 +149,7 @@ impl Verb {
             Verb::Uploads(verb) => verb.dry_run(),
             Verb::Ls(_) | Verb::Stat(_) | Verb::Cat(_) | Verb::Du(_) | Verb::Where(_) | Verb::Version => false,
             Verb::Find(_) | Verb::Tree(_) | Verb::Diff(_) | Verb::Verify(_) | Verb::Checksum(_) => false,
-            Verb::Presign(_) | Verb::S3Config(_) | Verb::Doctor | Verb::Completion(_) => false,
+            Verb::Presign(_) | Verb::S3Config(_) | Verb::Doctor | Verb::Bench(_) | Verb::Completion(_) => false,
         }
     }
 
@@ -213,6 +216,7 @@ mod tests {
             &["uploads", "ls", "abc"],
             &["s3-config", "aws"],
             &["doctor"],
+            &["bench", "abc"],
             &["completion", "bash"],
             &["admin", "status"],
             &["admin", "node", "ls"],
@@ -257,6 +261,7 @@ mod tests {
             "uploads",
             "s3-config",
             "doctor",
+            "bench",
             "completion",
             "admin",
             "version",

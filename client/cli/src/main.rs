@@ -15,6 +15,8 @@ mod names;
 mod output;
 mod pairs;
 mod profile;
+#[cfg(test)]
+mod reference;
 mod roles;
 mod run;
 mod sigv4;

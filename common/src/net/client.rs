@@ -1,16 +1,23 @@
 //! The calling side of framed connections.
+//!
+//! A process that is stopped, or a network that swallows everything, breaks no connection. So a caller who hears nothing for a
+//! while asks the other side for a sign of life, which it gives whatever else it is doing; if none comes, the connection is given
+//! up at once for all calls on it, instead of every call waiting for its own limit.
 
 use super::handshake::{self, Credential, HandshakeError, Hello};
-use super::pipe::{self, Reader};
+use super::pipe::{self, Pulse, Reader};
 use crate::ids::ClusterId;
-use crate::limits::{CALL_TIMEOUT_MS, CONNECT_TIMEOUT_MS, FRAME_MAX_BYTES, FRAME_REQUESTS_MAX};
+use crate::limits::{
+    CALL_TIMEOUT_MS, CONNECT_TIMEOUT_MS, FRAME_MAX_BYTES, FRAME_REQUESTS_MAX, SILENCE_MAX_MS, SILENCE_MS,
+};
 use crate::seam::{CallError, Clock, FastMap, Random, Transport};
 use crate::wire::frame::{Frame, Kind, Service};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 /// One kept connection to one address, made when first needed and made again after it broke. Shared by reference; calls of
 /// many tasks are in flight at once.
@@ -24,6 +31,7 @@ pub struct FrameClient {
     /// Held while connecting, so that one connection is made however many calls wait for it.
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
     in_flight: Semaphore,
+    silence_max: Duration,
 }
 
 struct Connection {
@@ -31,6 +39,11 @@ struct Connection {
     calls: AtomicU64,
     waiting: Mutex<Waiting>,
     hello: Hello,
+    pulse: Pulse,
+    /// The pulse at which a sign of life was last asked for, plus one.
+    asked: AtomicU64,
+    /// What reads from it and what writes to it.
+    tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 /// Calls without an answer yet; `None` once the connection is broken.
@@ -48,7 +61,13 @@ impl FrameClient {
     ) -> FrameClient {
         let in_flight = Semaphore::new(FRAME_REQUESTS_MAX);
         let current = tokio::sync::Mutex::new(None);
-        FrameClient { address, transport, clock, random, credential, cluster, current, in_flight }
+        let silence_max = Duration::from_millis(SILENCE_MAX_MS);
+        FrameClient { address, transport, clock, random, credential, cluster, current, in_flight, silence_max }
+    }
+
+    /// The same, giving up a connection after another time without a sign of life.
+    pub fn with_silence_max(self, silence_max: Duration) -> FrameClient {
+        FrameClient { silence_max, ..self }
     }
 
     /// Base URL of the other side.
@@ -56,7 +75,7 @@ impl FrameClient {
         &self.address
     }
 
-    /// Sends a request and waits for its answer, at most [`CALL_TIMEOUT_MS`]. Dropping the future leaves it open whether the
+    /// Sends a request and waits for its answer, at most [`CALL_TIMEOUT_MS`], and only while the other side shows that it lives. Dropping the future leaves it open whether the
     /// other side acts.
     pub async fn call(&self, service: Service, body: Bytes) -> Result<Bytes, CallError> {
         let _permit = self.in_flight.acquire().await.expect("never closed");
@@ -96,7 +115,29 @@ impl FrameClient {
         tokio::select! {
             biased;
             answer = exchange => answer,
-            () = self.clock.sleep(Duration::from_millis(CALL_TIMEOUT_MS)) => Err(self.lost("no answer in time")),
+            error = self.watch(connection) => Err(error),
+        }
+    }
+
+    /// Returns when a call that begins now should be given up.
+    async fn watch(&self, connection: &Connection) -> CallError {
+        let begun = self.clock.monotonic();
+        let (mut pulse, mut heard) = (connection.pulse.now(), begun);
+        loop {
+            self.clock.sleep(Duration::from_millis(SILENCE_MS)).await;
+            let (now, beats) = (self.clock.monotonic(), connection.pulse.now());
+            if now.saturating_sub(begun) >= Duration::from_millis(CALL_TIMEOUT_MS) {
+                return self.lost("no answer in time");
+            }
+            if beats != pulse {
+                (pulse, heard) = (beats, now);
+            } else if now.saturating_sub(heard) >= self.silence_max {
+                connection.give_up();
+                connection.abort(2);
+                return self.lost("no sign of life");
+            } else {
+                connection.ask_for_life(pulse);
+            }
         }
     }
 
@@ -119,10 +160,18 @@ impl FrameClient {
             }
         };
         let (reader, writer, sender) = pipe::split(handshaken);
-        let waiting = Mutex::new(Some(FastMap::default()));
-        let connection = Arc::new(Connection { sender, calls: AtomicU64::new(1), waiting, hello });
-        tokio::spawn(writer.run());
-        tokio::spawn(read_answers(reader, Arc::downgrade(&connection)));
+        let connection = Arc::new(Connection {
+            sender,
+            calls: AtomicU64::new(1),
+            waiting: Mutex::new(Some(FastMap::default())),
+            hello,
+            pulse: reader.pulse(),
+            asked: AtomicU64::new(0),
+            tasks: OnceLock::new(),
+        });
+        let writing = tokio::spawn(writer.run());
+        let reading = tokio::spawn(read_answers(reader, Arc::downgrade(&connection)));
+        let _ = connection.tasks.set([reading.abort_handle(), writing.abort_handle()]);
         *current = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -146,6 +195,32 @@ impl FrameClient {
 impl Connection {
     fn is_broken(&self) -> bool {
         self.sender.is_closed() || self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Tells every waiting caller that the connection is broken.
+    fn give_up(&self) {
+        // Dropping the senders tells them.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Ends the task that reads, and the one that writes if both are to end: what was queued goes out unless nobody takes it.
+    fn abort(&self, tasks: usize) {
+        self.tasks.get().into_iter().flatten().take(tasks).for_each(AbortHandle::abort);
+    }
+
+    /// Asks for a sign of life, once for each time that something was heard. A queue that is full is as silent as the other side.
+    fn ask_for_life(&self, pulse: u64) {
+        if self.asked.swap(pulse + 1, Ordering::Relaxed) != pulse + 1 {
+            let frame = Frame { kind: Kind::Request, service: Service::Connection, call: 0, body: Bytes::new() };
+            let _ = self.sender.try_send(frame);
+        }
+    }
+}
+
+impl Drop for Connection {
+    // A side that is stopped would never end the stream by itself.
+    fn drop(&mut self) {
+        self.abort(1);
     }
 }
 
@@ -183,7 +258,6 @@ async fn read_answers(mut reader: Reader, connection: std::sync::Weak<Connection
         tracing::debug!(%error, "a frame connection broke");
     }
     if let Some(connection) = connection.upgrade() {
-        // Dropping the senders tells every waiting caller.
-        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        connection.give_up();
     }
 }

@@ -10,6 +10,8 @@ mod pipe;
 mod remote_chunk;
 mod remote_master;
 mod server;
+#[cfg(test)]
+mod testing;
 
 pub use client::FrameClient;
 pub use remote_chunk::{RemoteChunkserver, token_from_header, token_to_header};

@@ -5,6 +5,8 @@ use crate::seam::BoxedIo;
 use crate::wire::frame::Frame;
 use bytes::BytesMut;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
@@ -16,12 +18,30 @@ const WRITE_BATCH_BYTES: usize = 256 << 10;
 pub(super) fn split(connection: Handshaken) -> (Reader, Writer, mpsc::Sender<Frame>) {
     let (read, write) = tokio::io::split(connection.io);
     let (sender, queue) = mpsc::channel(QUEUED_FRAMES_MAX);
-    (Reader { read, buffered: connection.buffered }, Writer { write, queue }, sender)
+    let pulse = Pulse::default();
+    let reader = Reader { read, buffered: connection.buffered, pulse: pulse.clone() };
+    (reader, Writer { write, queue, pulse }, sender)
+}
+
+/// Grows with every sign that the other side lives: bytes that came, or that it has taken. The first write of a batch is no sign,
+/// for the kernel takes that much for a process that is stopped.
+#[derive(Clone, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    pub(super) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 pub(super) struct Writer {
     write: WriteHalf<BoxedIo>,
     queue: mpsc::Receiver<Frame>,
+    pulse: Pulse,
 }
 
 impl Writer {
@@ -36,9 +56,17 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            self.write.write_all(&out).await?;
+            let mut is_first = true;
+            while !out.is_empty() {
+                if self.write.write_buf(&mut out).await? == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                if !is_first {
+                    self.pulse.beat();
+                }
+                is_first = false;
+            }
             self.write.flush().await?;
-            out.clear();
         }
         self.write.shutdown().await
     }
@@ -47,9 +75,14 @@ impl Writer {
 pub(super) struct Reader {
     read: ReadHalf<BoxedIo>,
     buffered: BytesMut,
+    pulse: Pulse,
 }
 
 impl Reader {
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// The next frame; `None` at the end of the stream. Cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
@@ -64,6 +97,7 @@ impl Reader {
             if self.read.read_buf(&mut self.buffered).await? == 0 {
                 return Ok(None);
             }
+            self.pulse.beat();
         }
     }
 }

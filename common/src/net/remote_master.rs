@@ -1,8 +1,12 @@
 //! The masters, reached over frames: finds the one that leads, and goes on to another when one is gone.
+//!
+//! A master that is stopped or cut off says nothing, and the others name it as their leader until they notice. So one that was
+//! silent is under suspicion for a while, which is longer than they need: until then it is asked last and not believed to lead.
 
 use super::FrameClient;
 use super::handshake::Credential;
 use crate::ids::ClusterId;
+use crate::limits::{MASTER_CONNECT_MS, MASTER_SILENCE_MAX_MS, MASTER_SUSPECT_MS};
 use crate::seam::{CallError, Clock, Random, Transport};
 use crate::wire::frame::Service;
 use crate::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply};
@@ -16,7 +20,7 @@ use std::time::Duration;
 /// How long a call goes on looking for a master that leads.
 const SEARCH_MS: u64 = 8_000;
 /// Pause between two rounds over all masters.
-const ROUND_PAUSE_MS: u64 = 100;
+const ROUND_PAUSE_MS: u64 = 50;
 
 /// All masters of a cluster, as one. A call is sent to one master at a time. It is sent to another only when the first
 /// cannot have acted; a call whose answer was lost ends as `Unknown`, and the caller decides.
@@ -33,6 +37,8 @@ struct State {
     clients: BTreeMap<String, Arc<FrameClient>>,
     /// Addresses in the order in which to ask them; the first one answered last time.
     order: Vec<String>,
+    /// Addresses that were silent, and when on the clock.
+    silent: BTreeMap<String, Duration>,
 }
 
 impl RemoteMaster {
@@ -45,7 +51,7 @@ impl RemoteMaster {
         credential: Credential,
         cluster: Option<ClusterId>,
     ) -> RemoteMaster {
-        let state = Mutex::new(State { clients: BTreeMap::new(), order: addresses });
+        let state = Mutex::new(State { clients: BTreeMap::new(), order: addresses, silent: BTreeMap::new() });
         RemoteMaster { transport, clock, random, credential, cluster, state }
     }
 
@@ -59,6 +65,7 @@ impl RemoteMaster {
             }
         }
         state.clients.retain(|address, _| addresses.contains(address));
+        state.silent.retain(|address, _| addresses.contains(address));
     }
 
     /// Which cluster the masters belong to.
@@ -78,23 +85,45 @@ impl RemoteMaster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).order.clone()
     }
 
+    /// Whom to ask in this round: those under suspicion only if all are.
+    fn round(&self) -> Vec<String> {
+        let order = self.order();
+        let trusted: Vec<String> = order.iter().filter(|address| !self.is_suspect(address)).cloned().collect();
+        if trusted.is_empty() { order } else { trusted }
+    }
+
+    fn is_suspect(&self, address: &str) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = state.silent.get(address);
+        since.is_some_and(|since| self.clock.monotonic() < *since + Duration::from_millis(MASTER_SUSPECT_MS))
+    }
+
+    fn suspect(&self, address: &str) {
+        self.avoid(address);
+        let now = self.clock.monotonic();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.silent.insert(address.to_owned(), now);
+    }
+
     fn client(&self, address: &str) -> Arc<FrameClient> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            Arc::new(FrameClient::new(
+            let client = FrameClient::new(
                 address.to_owned(),
                 Arc::clone(&self.transport),
                 Arc::clone(&self.clock),
                 Arc::clone(&self.random),
                 self.credential.clone(),
                 self.cluster,
-            ))
+            );
+            Arc::new(client.with_silence_max(Duration::from_millis(MASTER_SILENCE_MAX_MS)))
         };
         Arc::clone(state.clients.entry(address.to_owned()).or_insert_with(new))
     }
 
     fn prefer(&self, address: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.silent.remove(address);
         if state.order.first().is_some_and(|first| first == address) {
             return;
         }
@@ -116,6 +145,16 @@ impl RemoteMaster {
         patience: Duration,
     ) -> Result<Result<MasterReply, MasterError>, CallError> {
         let client = self.client(address);
+        // Whoever cannot be connected to was sent nothing, and another may be asked.
+        tokio::select! {
+            biased;
+            connected = client.hello() => connected.map(drop)?,
+            () = self.clock.sleep(Duration::from_millis(MASTER_CONNECT_MS)) => {
+                let reason = "connecting took too long".to_owned();
+                self.suspect(address);
+                return Err(CallError::Unreachable { address: address.to_owned(), reason });
+            }
+        }
         let answer = tokio::select! {
             biased;
             answer = client.call(Service::Master, body) => answer?,
@@ -148,14 +187,14 @@ impl Master for RemoteMaster {
         let mut reason = unknown.to_owned();
         loop {
             let mut hint = None;
-            for address in self.order() {
+            for address in self.round() {
                 let mut at = address;
                 // A hint is followed at once, but only once: two masters may each believe in the other.
                 for _ in 0..2 {
                     match self.ask(&at, body.clone(), patience).await {
                         Ok(Err(MasterError::NotLeader { leader })) => {
                             reason = format!("{at} does not lead");
-                            hint = leader.filter(|leader| *leader != at);
+                            hint = leader.filter(|leader| *leader != at && !self.is_suspect(leader));
                         }
                         Ok(Err(MasterError::Unknown)) => {
                             self.avoid(&at);
@@ -169,7 +208,7 @@ impl Master for RemoteMaster {
                         Err(error) if error.nothing_was_sent() => reason = error.to_string(),
                         Err(error) => {
                             tracing::debug!(%error, "a call to a master was lost");
-                            self.avoid(&at);
+                            self.suspect(&at);
                             return Err(MasterError::Unknown);
                         }
                     }
@@ -182,5 +221,95 @@ impl Master for RemoteMaster {
             }
             self.clock.sleep(Duration::from_millis(ROUND_PAUSE_MS)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FrameHandler;
+    use super::super::testing::{QuickClock, StoppableServer};
+    use super::*;
+    use crate::net::handshake::Credential;
+    use crate::seam::{BodyStream, BoxedIo, OsRandom};
+    use crate::wire::master::MasterRequest;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    /// A master that leads from some moment on, and before that names another.
+    struct Candidate {
+        leads: AtomicBool,
+        names: &'static str,
+        asked: AtomicU64,
+    }
+
+    #[async_trait]
+    impl FrameHandler for Candidate {
+        async fn request(&self, _: &Caller, _: Service, _: Bytes) -> Option<Bytes> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let leader = Some(self.names.to_owned());
+            let answer: Result<MasterReply, MasterError> = match self.leads.load(Ordering::Relaxed) {
+                true => Ok(MasterReply::Membership(None)),
+                false => Err(MasterError::NotLeader { leader }),
+            };
+            Some(encode(&answer).into())
+        }
+
+        async fn message(&self, _: &Caller, _: Service, _: Bytes) -> Option<()> {
+            None
+        }
+    }
+
+    /// Two masters by the names `a` and `b`.
+    struct Two {
+        a: StoppableServer,
+        b: StoppableServer,
+        tried_a: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Transport for Two {
+        async fn connect(&self, address: &str) -> Result<BoxedIo, CallError> {
+            if address == "b" {
+                return self.b.connect(address).await;
+            }
+            self.tried_a.fetch_add(1, Ordering::Relaxed);
+            self.a.connect(address).await
+        }
+
+        async fn http(&self, _: &str, _: http::Request<Bytes>) -> Result<http::Response<BodyStream>, CallError> {
+            unreachable!("these tests send frames only")
+        }
+    }
+
+    fn candidate(leads: bool, names: &'static str) -> Arc<Candidate> {
+        Arc::new(Candidate { leads: AtomicBool::new(leads), names, asked: AtomicU64::new(0) })
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_falls_silent_is_left_although_the_others_still_name_it() {
+        let (old, new) = (candidate(true, "a"), candidate(false, "a"));
+        let server = |of: &Arc<Candidate>| StoppableServer::new(Arc::clone(of) as Arc<dyn FrameHandler>);
+        let (a, b) = (server(&old), server(&new));
+        let two = Arc::new(Two { a, b, tried_a: AtomicU64::new(0) });
+        let clock = Arc::new(QuickClock::default());
+        let (transport, time) = (Arc::clone(&two) as Arc<dyn Transport>, Arc::clone(&clock) as Arc<dyn Clock>);
+        let addresses = vec!["a".to_owned(), "b".to_owned()];
+        let masters = RemoteMaster::new(addresses, transport, time, Arc::new(OsRandom), Credential::anonymous(), None);
+        let call = || MasterCall { actor: None, request: MasterRequest::Membership { revision: 0 } };
+        masters.call(&Caller::Anonymous, call()).await.unwrap();
+        two.a.stop();
+        let before = clock.monotonic();
+        let lost = masters.call(&Caller::Anonymous, call()).await.unwrap_err();
+        assert_eq!(lost, MasterError::Unknown, "it may have acted");
+        let noticed = clock.monotonic() - before;
+        assert!(noticed.as_millis() < 2 * u128::from(MASTER_SILENCE_MAX_MS), "{noticed:?}");
+        // The other one names the silent one until it leads itself.
+        let elected = async {
+            clock.sleep(Duration::from_millis(MASTER_SUSPECT_MS / 2)).await;
+            new.leads.store(true, Ordering::Relaxed);
+        };
+        let (answer, ()) = tokio::join!(masters.call(&Caller::Anonymous, call()), elected);
+        answer.unwrap();
+        assert!(new.asked.load(Ordering::Relaxed) > 0, "the other one was asked");
+        assert_eq!(two.tried_a.load(Ordering::Relaxed), 1, "the silent one was not tried again");
     }
 }

@@ -50,6 +50,10 @@ pub async fn serve(
             Err(error) => break Err(HandshakeError::Io(error)),
         };
         match frame.kind {
+            // A sign of life is wanted. If frames wait to be written, those are the sign.
+            Kind::Request if frame.service == Service::Connection => {
+                let _ = sender.try_send(Frame { kind: Kind::Answer, body: Bytes::new(), ..frame });
+            }
             Kind::Request => {
                 let permit = Arc::clone(&permits).acquire_owned().await.expect("never closed");
                 let (handler, caller, sender) = (Arc::clone(&handler), Arc::clone(&caller), sender.clone());
@@ -81,22 +85,11 @@ pub async fn serve(
 #[cfg(test)]
 mod tests {
     use super::super::FrameClient;
-    use super::super::handshake::{Credential, Identity, Vouched};
+    use super::super::handshake::Credential;
+    use super::super::testing::{QuickClock, StoppableServer};
     use super::*;
-    use crate::ids::{ClusterId, Generation};
-    use crate::seam::{BodyStream, CallError, OsRandom, SystemClock, Transport};
-
-    struct Open;
-
-    #[async_trait]
-    impl Verifier for Open {
-        async fn secret_of(&self, _: &Identity) -> Vouched {
-            Ok(None)
-        }
-        fn server(&self) -> (ClusterId, Generation) {
-            (ClusterId([1; 16]), Generation(1))
-        }
-    }
+    use crate::limits::{CALL_TIMEOUT_MS, SILENCE_MAX_MS};
+    use crate::seam::{CallError, OsRandom, SystemClock, Transport};
 
     struct Echo;
 
@@ -106,6 +99,7 @@ mod tests {
             match &body[..] {
                 b"slow" => tokio::time::sleep(Duration::from_millis(50)).await,
                 b"silent" => return None,
+                b"never" => std::future::pending().await,
                 _ => {}
             }
             Some(body)
@@ -115,25 +109,10 @@ mod tests {
         }
     }
 
-    struct Memory;
-
-    #[async_trait]
-    impl Transport for Memory {
-        async fn connect(&self, _: &str) -> Result<BoxedIo, CallError> {
-            let (ours, theirs) = tokio::io::duplex(1 << 16);
-            tokio::spawn(async {
-                serve(Box::new(theirs), &SystemClock::new(), &OsRandom, &Open, Arc::new(Echo)).await
-            });
-            Ok(Box::new(ours))
-        }
-        async fn http(&self, _: &str, _: http::Request<Bytes>) -> Result<http::Response<BodyStream>, CallError> {
-            unreachable!("these tests send frames only")
-        }
-    }
-
     fn client() -> Arc<FrameClient> {
         let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(OsRandom));
-        Arc::new(FrameClient::new("memory".into(), Arc::new(Memory), clock, random, Credential::anonymous(), None))
+        let server = Arc::new(StoppableServer::new(Arc::new(Echo)));
+        Arc::new(FrameClient::new("memory".into(), server, clock, random, Credential::anonymous(), None))
     }
 
     #[tokio::test]
@@ -160,5 +139,30 @@ mod tests {
         let (pending, ()) = tokio::join!(pending, breaking);
         assert!(matches!(pending, Err(CallError::Lost { .. })));
         assert_eq!(client.call(Service::Master, Bytes::from_static(b"again")).await.unwrap(), &b"again"[..]);
+    }
+
+    /// How long a call takes that is not answered, and why it ended.
+    async fn unanswered(stopped: bool) -> (u64, String) {
+        let clock = Arc::new(QuickClock::default());
+        let server = Arc::new(StoppableServer::new(Arc::new(Echo)));
+        let random = Arc::new(OsRandom);
+        let (transport, time) = (Arc::clone(&server) as Arc<dyn Transport>, Arc::clone(&clock) as Arc<dyn Clock>);
+        let client = FrameClient::new("memory".into(), transport, time, random, Credential::anonymous(), None);
+        client.call(Service::Master, Bytes::from_static(b"x")).await.unwrap();
+        if stopped {
+            server.stop();
+        }
+        let before = clock.monotonic();
+        let error = client.call(Service::Master, Bytes::from_static(b"never")).await.unwrap_err();
+        assert!(!error.nothing_was_sent(), "{error}");
+        ((clock.monotonic() - before).as_millis() as u64, error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_side_that_is_stopped_is_given_up_and_one_that_is_slow_is_waited_for() {
+        let (took_ms, why) = unanswered(true).await;
+        assert!((SILENCE_MAX_MS..SILENCE_MAX_MS + 1000).contains(&took_ms), "{took_ms} ms: {why}");
+        let (took_ms, why) = unanswered(false).await;
+        assert!(took_ms >= CALL_TIMEOUT_MS, "{took_ms} ms: {why}");
     }
 }

@@ -19,12 +19,14 @@ pub const SEEDED_BUGS: &[&str] = &[
     // Masters.
     "skip-log-sync",
     "skip-vote-sync",
+    "cut-synced-tail",
     "reply-before-commit",
     "stale-leader-read",
     "purge-below-unflushed",
     "count-receipts-of-dead-volumes",
     "commit-below-quorum",
     "retry-executed-twice",
+    "diverge-as-third",
     "read-only-newest-epoch",
     // Client; it has commit-below-quorum as well.
     "skip-verification",

@@ -127,6 +127,8 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         | MasterRequest::Drain { .. }
         | MasterRequest::RemoveNode { .. }
         | MasterRequest::Audit { .. }
+        | MasterRequest::BeginBackup
+        | MasterRequest::BackupPage { .. }
         | MasterRequest::Status
         | MasterRequest::Masters
         | MasterRequest::TransferLeader { .. } => Need::ClusterAdmin,

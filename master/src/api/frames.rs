@@ -1,6 +1,6 @@
 //! Calls that come in frames.
 
-use crate::peers::{PeerRequest, decode_messages};
+use crate::peers::{PeerReply, PeerRequest, decode_messages};
 use crate::server::MasterServer;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,8 +27,11 @@ impl FrameHandler for MasterFrames {
             }
             Service::Raft => {
                 self.master(caller)?;
-                let PeerRequest::SnapshotPage { id, page } = decode(&body).ok()?;
-                Some(encode(&self.0.snapshot_page(id, page).await).into())
+                let reply = match decode(&body).ok()? {
+                    PeerRequest::SnapshotPage { id, page } => self.0.snapshot_page(id, page).await,
+                    PeerRequest::Checkpoints => PeerReply::Checkpoints(self.0.checkpoints()),
+                };
+                Some(encode(&reply).into())
             }
             Service::Chunk | Service::Connection => None,
         }

@@ -49,6 +49,12 @@ impl MasterServer {
         })))
     }
 
+    /// What needs a person, one line each.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        let divergence = self.divergence().map(|found| found.as_ref().clone());
+        self.watch.alarms().into_iter().chain(divergence).collect()
+    }
+
     /// Asks a member that votes to lead.
     pub(super) fn hand_over(&self, to: NodeId) -> Result<MasterReply, MasterError> {
         let before = self.masters()?;
@@ -61,7 +67,7 @@ impl MasterServer {
         Ok(before)
     }
 
-    fn must_lead(&self) -> Result<(), MasterError> {
+    pub(super) fn must_lead(&self) -> Result<(), MasterError> {
         let status = self.status();
         if status.leading {
             return Ok(());

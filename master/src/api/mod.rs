@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod certificates;
 mod files;
 mod frames;
@@ -113,6 +114,8 @@ impl MasterServer {
             MasterRequest::Drain { node, undo } => self.drain(node, undo).await,
             MasterRequest::RemoveNode { node, force } => self.remove_node(node, force).await,
             MasterRequest::Audit { from, deep } => self.audit(from, deep).await.map(MasterReply::Audited),
+            MasterRequest::BeginBackup => self.begin_backup().await,
+            MasterRequest::BackupPage { id, page } => self.backup_page(id, page).await.map(MasterReply::BackupPage),
         }
     }
 

@@ -73,7 +73,7 @@ impl MasterServer {
             term: group.term,
             applied: group.applied,
             leader: group.leader,
-            alarms: self.watch.alarms(),
+            alarms: self.alarms(),
             collect: (collection.paused, collection.approved, collection.read_grace_ms),
             rebalance: self.look(query::rebalance)?,
             entries: group.entries,

@@ -1,5 +1,6 @@
 //! What masters say to each other in frames of the Raft service.
 
+use crate::digests::Checkpoint;
 use crate::store::{Position, Table, WriteBatch};
 use bytes::Bytes;
 use cairn_common::wire::{self, DecodeError};
@@ -39,6 +40,8 @@ pub(crate) struct SnapshotTag {
 pub(crate) enum PeerRequest {
     /// Page `page` of a snapshot, from 0 on, in order; the last one may be asked for again.
     SnapshotPage { id: u64, page: u64 },
+    /// The digests of its state at some places of the log.
+    Checkpoints,
 }
 
 /// The answer.
@@ -50,6 +53,8 @@ pub(crate) enum PeerReply {
     End { digest: [u8; 32] },
     /// The snapshot is not kept (any more).
     Gone,
+    /// Oldest first.
+    Checkpoints(Vec<Checkpoint>),
 }
 
 /// Rows of a batch that sets rows only.
@@ -66,6 +71,16 @@ pub(super) fn batch_of(rows: Vec<(Table, Bytes, Bytes)>) -> WriteBatch {
         batch.put(table, key, value);
     }
     batch
+}
+
+/// Rows as they stand in a page of a backup.
+pub(crate) fn rows_of_page(rows: &[(Table, Bytes, Bytes)]) -> Vec<u8> {
+    wire::encode(&rows)
+}
+
+/// Reverse of [`rows_of_page`].
+pub(crate) fn batch_of_page(page: &[u8]) -> Result<WriteBatch, DecodeError> {
+    Ok(batch_of(wire::decode(page)?))
 }
 
 #[cfg(test)]

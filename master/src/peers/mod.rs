@@ -11,5 +11,5 @@ mod serve;
 
 pub(crate) use fetch::Staging;
 pub(crate) use links::Links;
-pub(crate) use message::{PeerReply, PeerRequest, SnapshotTag, decode_messages};
+pub(crate) use message::{PeerReply, PeerRequest, SnapshotTag, batch_of_page, decode_messages, rows_of_page};
 pub(crate) use serve::SnapshotServer;

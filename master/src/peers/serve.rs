@@ -36,6 +36,8 @@ struct Kept {
     tag: SnapshotTag,
     conf: ConfState,
     made: Duration,
+    /// Whether it may be given to a member that needs one.
+    for_members: bool,
     asked: Duration,
     pages: Receiver<PeerReply>,
     /// Number of the next page, and the one before.
@@ -65,6 +67,21 @@ impl SnapshotServer {
         reply
     }
 
+    /// Takes a snapshot that is given to nobody else.
+    pub(crate) fn begin(&self) -> Result<SnapshotTag, StoreError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.monotonic();
+        kept.retain(|_, snapshot| now.saturating_sub(snapshot.asked) < IDLE);
+        if kept.len() >= KEPT_MAX {
+            return Err(StoreError::Failed("the state is being given to others already; try again".to_owned()));
+        }
+        let id = next_id(&kept, now);
+        let snapshot = Kept { for_members: false, ..self.take(id)? };
+        let tag = snapshot.tag.clone();
+        kept.insert(id, snapshot);
+        Ok(tag)
+    }
+
     fn take(&self, id: u64) -> Result<Kept, StoreError> {
         let (sender, pages) = sync_channel(1);
         let (started, begun) = sync_channel(1);
@@ -76,8 +93,13 @@ impl SnapshotServer {
         };
         let now = self.clock.monotonic();
         let tag = SnapshotTag { id, position };
-        Ok(Kept { tag, conf, made: now, asked: now, pages, next: 0, last: None })
+        Ok(Kept { tag, conf, made: now, for_members: true, asked: now, pages, next: 0, last: None })
     }
+}
+
+/// Higher than any before, also than those of an earlier run, as far as time has gone on since.
+fn next_id(kept: &BTreeMap<u64, Kept>, now: Duration) -> u64 {
+    kept.keys().next_back().map_or(1, |last| last + 1).max(now.as_millis() as u64)
 }
 
 type Begun = Result<(crate::store::Position, ConfState), StoreError>;
@@ -114,12 +136,14 @@ impl SnapshotSource for SnapshotServer {
         let now = self.clock.monotonic();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, snapshot| now.saturating_sub(snapshot.asked) < IDLE);
-        let fresh = kept.values().find(|snapshot| snapshot.next == 0 && now.saturating_sub(snapshot.made) < FRESH);
+        let is_fresh =
+            |snapshot: &&Kept| snapshot.for_members && snapshot.next == 0 && now.saturating_sub(snapshot.made) < FRESH;
+        let fresh = kept.values().find(is_fresh);
         let (tag, conf) = match fresh {
             Some(snapshot) => (snapshot.tag.clone(), snapshot.conf.clone()),
             None if kept.len() >= KEPT_MAX => return None,
             None => {
-                let id = kept.keys().next_back().map_or(1, |last| last + 1).max(now.as_millis() as u64);
+                let id = next_id(&kept, now);
                 let snapshot = match SnapshotServer::take(self, id) {
                     Ok(snapshot) => snapshot,
                     Err(error) => {

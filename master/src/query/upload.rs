@@ -51,7 +51,8 @@ pub fn parts(
     let key = MultipartKey { bucket, key: path.key.as_str().to_owned(), upload };
     let row = view.row(&key)?.ok_or(Refusal::NoSuchUpload(upload))?;
     let limit = if limit == 0 { PARTS_MAX } else { limit.min(PARTS_MAX) } as usize;
-    let mut page = PartsPage { parts: Vec::new(), more: false, checksum: row.checksum };
+    let appended = row.length.map(|length| (length, row.attributes));
+    let mut page = PartsPage { parts: Vec::new(), more: false, checksum: row.checksum, appended };
     let Some(number) = after.checked_add(1) else { return Ok(page) };
     let range =
         KeyRange { start: PartKey { upload, number }.encode().into_vec(), end: successor(&PartKey::of(upload)) };

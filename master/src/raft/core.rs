@@ -26,6 +26,8 @@ const ELECTION_TICKS: usize = 12;
 const SNAPSHOT_TICKS: u32 = 40;
 /// Ticks after which an unanswered read round is begun anew.
 const READ_ROUND_TICKS: u32 = 20;
+/// Ticks without a leader after which those who wait to read are told to ask another member.
+const LEADERLESS_TICKS: u32 = 4;
 
 /// A command on its way into an entry.
 pub(super) struct Proposal {
@@ -74,6 +76,18 @@ struct Reads {
     rounds: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
     next: u64,
     age_ticks: u32,
+    /// Whom the round under way asks, and in which term.
+    asked: (u64, u64),
+    /// For how many ticks there was nobody to ask.
+    leaderless_ticks: u32,
+}
+
+impl Reads {
+    /// A round may be lost with a message or a leader; those who wait join the next.
+    fn begin_anew(&mut self) {
+        let lost = std::mem::take(&mut self.rounds);
+        self.waiting.extend(lost.into_values().flatten());
+    }
 }
 
 pub(super) struct Core<L: LogStore> {
@@ -254,15 +268,20 @@ impl<L: LogStore> Core<L> {
 
     pub(super) fn tick(&mut self) {
         self.raw.tick();
-        // A round may be lost with a message or a leader; those who wait join the next.
         if !self.reads.rounds.is_empty() {
             self.reads.age_ticks += 1;
             if self.reads.age_ticks > READ_ROUND_TICKS {
-                let lost = std::mem::take(&mut self.reads.rounds);
-                self.reads.waiting.extend(lost.into_values().flatten());
+                self.reads.begin_anew();
             }
         }
         self.reads.waiting.retain(|waiter| !waiter.is_closed());
+        let is_leaderless = self.raw.raft.leader_id == 0;
+        self.reads.leaderless_ticks = if is_leaderless { self.reads.leaderless_ticks + 1 } else { 0 };
+        if self.reads.leaderless_ticks >= LEADERLESS_TICKS {
+            // Another member may know more, if this one is cut off. Dropping the waiters tells them.
+            self.reads.waiting.clear();
+            self.reads.rounds.clear();
+        }
         self.offer_again();
     }
 
@@ -406,6 +425,11 @@ impl<L: LogStore> Core<L> {
     }
 
     fn begin_reads(&mut self) {
+        // The answer of one who leads no more will not come.
+        let leader = (self.raw.raft.leader_id, self.raw.raft.term);
+        if leader.0 != 0 && leader != self.reads.asked {
+            self.reads.begin_anew();
+        }
         // One round at a time: who comes while it is under way joins the next.
         if self.reads.waiting.is_empty() || !self.reads.rounds.is_empty() {
             return;
@@ -425,7 +449,7 @@ impl<L: LogStore> Core<L> {
             return;
         }
         self.reads.next += 1;
-        self.reads.age_ticks = 0;
+        (self.reads.age_ticks, self.reads.asked) = (0, leader);
         self.reads.rounds.insert(self.reads.next, std::mem::take(&mut self.reads.waiting));
         self.raw.read_index(self.context(self.reads.next));
     }

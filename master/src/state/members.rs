@@ -32,7 +32,7 @@ impl Members {
     }
 
     /// The membership as the command of `stamp` made it. Rings that `known` has are not built again.
-    pub(super) fn new(membership: Membership, stamp: Stamp, known: Option<&Members>) -> Result<Members, StoreError> {
+    pub(crate) fn new(membership: Membership, stamp: Stamp, known: Option<&Members>) -> Result<Members, StoreError> {
         let mut rings = Vec::with_capacity(membership.rings.len());
         for spec in &membership.rings {
             let built = known.and_then(|known| known.rings.iter().find(|ring| ring.spec() == spec));

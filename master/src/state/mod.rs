@@ -159,7 +159,9 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
             staging::append(tx, *staging, *index, entries, receipts)
         }
         Command::AbortStaging { staging } => staging::abort(tx, *staging),
-        Command::BeginMultipart { path, attributes, checksum } => multipart::begin(tx, path, attributes, checksum),
+        Command::BeginMultipart { path, attributes, checksum, length } => {
+            multipart::begin(tx, path, attributes, checksum, *length)
+        }
         Command::CommitPart(part) => multipart::commit_part(tx, part),
         Command::CopyPart { upload, number, from, from_version, from_condition, range } => {
             let source = multipart::Source { path: from, version: *from_version, condition: from_condition };

@@ -4,16 +4,16 @@
 //! references are taken away, a bounded number of rows at a time, segment after segment. What is done is deleted, so the next
 //! command goes on where this one stopped. A manifest that was there at a held stamp waits until the hold is gone.
 //!
-//! The same queue ends staged uploads and windows that nobody ended, and forgets results of multipart uploads.
+//! The same queue ends staged and appended uploads and windows that nobody ended, and forgets results of multipart uploads.
 
 use super::tx::{Step, Tx};
-use super::{chunks, manifest, staging, window};
+use super::{chunks, manifest, multipart, staging, window};
 use crate::store::key::{
     Due, DueKey, FinishedKey, HoldKey, HoldRow, ManifestKey, RowKey, SegmentKey, StagingKey, TotalsKey, WindowKey,
 };
 use crate::store::{KeyRange, StoreError, successor};
 use cairn_common::ids::{ManifestId, Stamp};
-use cairn_common::limits::{READ_GRACE_MS, RELEASE_ROWS_MAX, SEGMENT_ENTRIES, STAGED_UPLOAD_MS};
+use cairn_common::limits::{APPENDED_PARTS_MAX, READ_GRACE_MS, RELEASE_ROWS_MAX, SEGMENT_ENTRIES, STAGED_UPLOAD_MS};
 use cairn_common::manifest::{Entry, Extent};
 use cairn_common::wire::command::Done;
 
@@ -26,6 +26,8 @@ const STEP_ROWS_MAX: usize = 3 * SEGMENT_ENTRIES + 16;
 const LOOK_AHEAD: usize = 64;
 
 const _: () = assert!(STEP_ROWS_MAX <= RELEASE_ROWS_MAX);
+// An upload that is appended to: for each part its row, its manifest and that one's place in this queue; then its own rows.
+const _: () = assert!(3 * APPENDED_PARTS_MAX as usize + 8 <= STEP_ROWS_MAX);
 
 pub(super) fn release(tx: &mut Tx<'_>) -> Step<Done> {
     let holds: Vec<Stamp> =
@@ -97,6 +99,10 @@ fn step(tx: &mut Tx<'_>, key: &DueKey, left: Stamp, holds: &[Stamp]) -> Result<b
             tx.delete(key);
         }
         Due::Window(session, window) => window::remove(tx, WindowKey { session, window }),
+        Due::Appended(upload) => {
+            multipart::end_appended(tx, upload)?;
+            tx.delete(key);
+        }
     }
     Ok(true)
 }

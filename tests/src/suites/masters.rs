@@ -41,7 +41,7 @@ fn three_masters(bug: Option<&'static str>) -> Plan {
 }
 
 /// Names of the members, the leader first.
-fn leader_first(cluster: &Cluster) -> Result<Vec<String>> {
+pub(super) fn leader_first(cluster: &Cluster) -> Result<Vec<String>> {
     let mut members = cluster.cli_json(&["admin", "master", "ls"])?;
     members.retain(|member| member["type"] == "master");
     members.sort_by_key(|member| member["role"] != "leader");

@@ -1,5 +1,7 @@
 //! The suites as functions: what they counted, or the promise that was broken.
 
+pub mod backup;
+pub mod chaos;
 pub mod dry_disk;
 pub mod epochs;
 pub mod healing;

@@ -154,13 +154,13 @@ async fn stored(session: &Session, remote: &Remote, algorithm: Algorithm) -> Res
 /// A hash over all bytes.
 enum Digest {
     Blake3(Box<blake3::Hasher>),
-    Sha256(ring::digest::Context),
+    Sha256(Box<ring::digest::Context>),
 }
 
 impl Digest {
     fn new(algorithm: Algorithm) -> Digest {
         match algorithm {
-            Algorithm::Sha256 => Digest::Sha256(ring::digest::Context::new(&ring::digest::SHA256)),
+            Algorithm::Sha256 => Digest::Sha256(Box::new(ring::digest::Context::new(&ring::digest::SHA256))),
             Algorithm::Blake3 | Algorithm::Root => Digest::Blake3(Box::default()),
         }
     }

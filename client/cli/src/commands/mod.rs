@@ -1,6 +1,7 @@
 //! The verbs, a file each.
 
 pub(crate) mod admin;
+pub(crate) mod bench;
 pub(crate) mod cat;
 pub(crate) mod checksum;
 pub(crate) mod completion;
@@ -58,6 +59,7 @@ pub(crate) async fn execute(session: &Session, verb: Verb) -> Result<Tally, Fail
         Verb::Uploads(verb) => uploads::run(session, verb).await,
         Verb::S3Config(args) => s3_config::run(session, &args),
         Verb::Doctor => doctor::run(session).await,
+        Verb::Bench(args) => bench::run(session, args).await,
         Verb::Completion(args) => completion::run(session, &args),
         Verb::Admin(verb) => admin::run(session, verb).await,
         Verb::Version => version::run(session),

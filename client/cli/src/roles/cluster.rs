@@ -21,7 +21,7 @@ pub(super) async fn identity(shared: &Shared, data: &DataFolder) -> anyhow::Resu
         Some(join) => {
             let joined = join::join(shared, join).await?;
             if let Some(key) = &joined.cluster_key {
-                write_key(data, key)?;
+                write_key(data, key.expose())?;
             }
             // Before the identity: a node that has one and not this would make a cluster of its own.
             RealDisk
@@ -53,17 +53,16 @@ pub(super) fn joined(data: &DataFolder) -> anyhow::Result<Option<Membership>> {
 /// Keys and identity of a new cluster. Its state is made when its first master has started.
 fn new_cluster(shared: &Shared, data: &DataFolder) -> anyhow::Result<Identity> {
     let secret = Secret::random(shared.random.as_ref());
-    write_key(data, &secret)?;
+    write_key(data, secret.expose())?;
     let mut id = [0; 16];
     shared.random.fill(&mut id);
     let (cluster, generation, node) = (ClusterId(id), Generation(1), NodeId(1));
     Ok(Identity { cluster, generation, node, key: ClusterKey::new(secret).node_key(generation, node) })
 }
 
-fn write_key(data: &DataFolder, key: &Secret) -> anyhow::Result<()> {
-    RealDisk
-        .replace(&data.file("cluster.key"), hex::encode(key.expose()).as_bytes())
-        .context("cannot write cluster.key")
+/// Keeps the cluster's key. Durable on return.
+pub(super) fn write_key(data: &DataFolder, key: &[u8; 32]) -> anyhow::Result<()> {
+    RealDisk.replace(&data.file("cluster.key"), hex::encode(key).as_bytes()).context("cannot write cluster.key")
 }
 
 /// The cluster's key, which every master keeps.

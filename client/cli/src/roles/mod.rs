@@ -13,6 +13,7 @@ mod near;
 mod ports;
 mod process;
 mod ready;
+mod restore;
 mod server;
 mod settings;
 mod tls;
@@ -31,21 +32,36 @@ pub(crate) fn is_role(argument: Option<&OsString>) -> bool {
 
 /// Runs the role that the arguments name until the process is told to stop.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
-    let args::RoleCommand { role } = match args::RoleCommand::try_parse_from(arguments) {
-        Ok(command) => command,
-        Err(error) => {
-            // Help and version are no errors.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+    // A role takes flags only, so that a word behind it is a verb.
+    let is_restore =
+        arguments.get(1).is_some_and(|role| role == "master") && arguments.get(2).is_some_and(|verb| verb == "restore");
+    let ended = if is_restore {
+        parsed(restore::RestoreArgs::try_parse_from(&arguments[2..])).map(restore::run)
+    } else {
+        parsed(args::RoleCommand::try_parse_from(arguments)).map(|command| {
+            let (roles, arguments) = command.role.split();
+            settings::Settings::new(roles, arguments).and_then(process::run)
+        })
     };
-    let (roles, arguments) = role.split();
-    match settings::Settings::new(roles, arguments).and_then(process::run) {
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(code) => return code,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cairn: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The arguments, or the exit code after help, version, or a complaint.
+fn parsed<T>(arguments: Result<T, clap::Error>) -> Result<T, ExitCode> {
+    arguments.map_err(|error| {
+        // Help and version are no errors.
+        let code = if error.use_stderr() { 2 } else { 0 };
+        let _ = error.print();
+        ExitCode::from(code)
+    })
 }

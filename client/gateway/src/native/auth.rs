@@ -3,6 +3,7 @@
 //! A Bearer token is `ACCESS.SECRET`: access keys have no dot in them, and what remains may have any letter that a token may
 //! (RFC 6750, section 2.1), so it can be put together in a shell without encoding anything.
 
+use super::link::Link;
 use super::problem::{Outcome, Problem, forbidden, unauthorized};
 use super::routes::{Needs, Operation};
 use super::target::{self, Query, Target};
@@ -15,18 +16,27 @@ use cairn_common::wire::command::Rights;
 use http::request::Parts;
 use http::{Method, header};
 
-/// Finds out who asks. Nobody in particular may only read files, if their bucket shows them to everybody: everything else is
-/// refused here, before anything else of the request is looked at.
-pub(crate) async fn authenticate(front: &Front, parts: &Parts, log: &RequestLog) -> Outcome<Identity> {
+/// Finds out who asks, and by which link, if it is one. Nobody in particular may only read files, if their bucket shows them to
+/// everybody: everything else is refused here, before anything else of the request is looked at.
+pub(crate) async fn authenticate(front: &Front, parts: &Parts, log: &RequestLog) -> Outcome<(Identity, Option<Link>)> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
+    let first = values.next();
+    if let Some(link) = Link::of(parts)? {
+        if first.is_some() {
+            return Err(unauthorized("A link needs no Authorization header; leave one of the two away."));
+        }
+        log.set_access(&link.access, "link");
+        let credential = link.check(front).await?;
+        return Ok((Identity::of(credential), Some(link)));
+    }
+    let Some(value) = first else {
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        return if reads && target::is_file(&parts.uri) { Ok(Identity::nobody()) } else { Err(nobody()) };
+        return if reads && target::is_file(&parts.uri) { Ok((Identity::nobody(), None)) } else { Err(nobody()) };
     };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let (access, secret, scheme) = text.and_then(parse).ok_or_else(malformed)?;
     log.set_access(&access, scheme);
-    Ok(Identity::of(front.credentials.check(&access, &secret).await?))
+    Ok((Identity::of(front.credentials.check(&access, &secret).await?), None))
 }
 
 /// The answer to who must say who they are.
@@ -69,7 +79,10 @@ pub(crate) fn authorize(identity: &Identity, operation: Operation, target: &Targ
         Target::File(path) => key.allows(&path.bucket, Some(path.key.as_str()), right),
         Target::Files(bucket) => key.allows(bucket, query.get("prefix"), right),
         Target::Bucket(bucket) => key.allows(bucket, None, right),
-        Target::Buckets | Target::Status | Target::Metrics => false,
+        Target::Upload(path, _) | Target::NewUpload(path) => key.allows(&path.bucket, Some(path.key.as_str()), right),
+        // Its file is named in its metadata, and asked about then.
+        Target::Uploads(_) => true,
+        Target::Buckets | Target::Status | Target::Metrics | Target::Presign | Target::OpenApi => false,
     };
     let allowed = match operation.needs() {
         Needs::AnyKey => true,

@@ -2,12 +2,14 @@
 
 use super::Call;
 use super::conditions;
-use super::problem::{Outcome, bad_request, no_such_file, precondition_failed};
+use super::digest;
+use super::problem::{Outcome, Problem, bad_request, no_such_file, precondition_failed};
 use super::representation;
 use super::target::location;
+use crate::checksum::Algorithm;
 use crate::front::{content_length, expects_continue};
 use crate::s3::report;
-use crate::upload::{BodyInspector, IncomingBody, UploadBody};
+use crate::upload::{BodyInspector, IncomingBody, UploadBody, Value};
 use axum::body::Body;
 use axum::response::Response;
 use cairn_client::{GetError, GetOptions, GetOutcome, PutOptions};
@@ -28,9 +30,21 @@ pub(crate) async fn put(call: Call, body: IncomingBody, path: FilePath) -> Outco
         return Err(bad_request("A file is stored whole: PUT takes no Content-Range."));
     }
     let attributes = representation::attributes(&call.headers)?;
-    let expected = representation::expected(&call.headers)?;
+    let mut expected = representation::expected(&call.headers)?;
+    if digest::wants_repr(&call.headers) {
+        expected.checksums.entry(Algorithm::Sha256).or_insert(Value::Unstated);
+    }
     let condition = conditions::of_write(&call.headers)?;
     let length = content_length(&call.headers);
+    if let Some(most) = call.body_max {
+        let detail = format!("The link is good for files of at most {most} bytes, of a length that is stated.");
+        let too_large = |status| Problem::new(status, "too-large", "The file is too large", detail);
+        match length {
+            None => return Err(too_large(StatusCode::LENGTH_REQUIRED)),
+            Some(length) if length > most => return Err(too_large(StatusCode::PAYLOAD_TOO_LARGE)),
+            Some(_) => {}
+        }
+    }
     if length.is_some_and(|length| length > FILE_MAX_BYTES) {
         return Err(cairn_client::PutError::TooLarge.into());
     }
@@ -60,7 +74,7 @@ pub(crate) async fn put(call: Call, body: IncomingBody, path: FilePath) -> Outco
 
 /// Refuses, before the client is asked for its body, what the masters would refuse in the end. The commit judges again, and
 /// exactly.
-async fn refuse_early(call: &Call, path: &FilePath, condition: &Condition) -> Outcome<()> {
+pub(crate) async fn refuse_early(call: &Call, path: &FilePath, condition: &Condition) -> Outcome<()> {
     if condition.is_empty() {
         return bucket_exists(call, path).await;
     }
@@ -104,6 +118,8 @@ pub(crate) async fn get(call: Call, path: FilePath) -> Outcome<Response> {
     *response.headers_mut() = representation::of_version(reader.info());
     show_range(&mut response, partial, (start, end), reader.info().length);
     let first = reader.try_next().await?;
+    let whole = digest::Whole { all: end - start == reader.info().length, bytes: end - start, first: first.as_ref() };
+    digest::show(&call.headers, response.headers_mut(), &whole);
     let pieces = futures::stream::iter(first.map(Ok)).chain(reader).inspect_err(report);
     *response.body_mut() = Body::from_stream(pieces);
     Ok(response)
@@ -138,14 +154,10 @@ pub(crate) async fn head(call: Call, path: FilePath) -> Outcome<Response> {
         Found::Here(info) => info,
         Found::NotModified(info) => return Ok(not_modified(&info)),
     };
-    let mut wanted = conditions::range(&call.headers);
-    if !conditions::if_range_holds(&call.headers, &info) {
-        wanted = RangeWanted::All;
-    }
-    let range = wanted.of(info.length).ok_or(GetError::Unsatisfiable { length: info.length })?;
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = representation::of_version(&info);
-    show_range(&mut response, wanted != RangeWanted::All, range, info.length);
+    // Ranges are defined for GET alone (RFC 9110, 14.2).
+    show_range(&mut response, false, (0, info.length), info.length);
     Ok(response)
 }
 

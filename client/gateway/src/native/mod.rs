@@ -1,21 +1,26 @@
 //! The native HTTP API: files, buckets and the cluster under `/v1`, for plain `curl`.
 //!
 //! A request is read raw ([`target`]), found in the table of operations ([`routes`]), its sender is asked for key and secret
-//! ([`auth`]), and a function of [`files`], [`transfer`], [`list`], [`buckets`] or [`status`] answers it. Errors are documents
-//! ([`problem`]). All of it happens before a byte of the body is asked for.
+//! ([`auth`]) or the request is such as a link allows ([`link`]), and a function of [`files`], [`transfer`], [`uploads`],
+//! [`list`], [`buckets`] or [`status`] answers it. Errors are documents ([`problem`]). All of it happens before a byte of the body
+//! is asked for. [`openapi`] describes it to programs.
 
 mod auth;
 mod buckets;
 mod conditions;
+mod digest;
 mod files;
 mod json;
+mod link;
 mod list;
+mod openapi;
 mod problem;
 mod representation;
 mod routes;
 mod status;
 mod target;
 mod transfer;
+mod uploads;
 mod whereabouts;
 
 use self::problem::{Outcome, Problem};
@@ -40,6 +45,8 @@ struct Call {
     client: Client,
     headers: HeaderMap,
     query: Query,
+    /// Of a link to store something: how long it may be, in bytes.
+    body_max: Option<u64>,
 }
 
 /// The API on a port of its own, with the routes that ask whether the process is well.
@@ -50,9 +57,16 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
 
 async fn serve(State(front): State<Arc<Front>>, request: Request) -> Response {
     let busy = |log: &RequestLog| problem::busy().into_response(log);
-    let serve = |request, log: Arc<RequestLog>| {
+    let serve = |request: Request, log: Arc<RequestLog>| {
         let front = Arc::clone(&front);
-        async move { answer(front, request, &log).await.unwrap_or_else(|problem| problem.into_response(&log)) }
+        let resumable = request.uri().path().starts_with(target::UPLOADS);
+        async move {
+            let mut response = answer(front, request, &log).await.unwrap_or_else(|problem| problem.into_response(&log));
+            if resumable {
+                uploads::mark(response.headers_mut());
+            }
+            response
+        }
     };
     observe(&front, Api::Native, request, serve, busy).await
 }
@@ -65,14 +79,19 @@ async fn answer(front: Arc<Front>, request: Request, log: &RequestLog) -> Outcom
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", "The path and query are too long", detail));
     }
     // Who asks comes first: strangers learn nothing about what there is, not even what there could be.
-    let identity = auth::authenticate(&front, &parts, log).await?;
-    let (target, query) = target::read(&parts.uri)?;
-    let operation = routes::resolve(&parts.method, &target, &query)?;
+    let (identity, link) = auth::authenticate(&front, &parts, log).await?;
+    let (target, mut query) = target::read(&parts.uri)?;
+    let mut method = parts.method;
+    if matches!(target, Target::Upload(..)) {
+        method = uploads::meant(&method, &parts.headers)?;
+    }
+    let body_max = link.map_or(Ok(None), |link| link.apply(&mut query, &parts.headers))?;
+    let operation = routes::resolve(&method, &target, &query)?;
     log.set_operation(operation.name());
     auth::authorize(&identity, operation, &target, &query)?;
     let client = front.client_of(&identity);
     let nobody = identity.is_nobody();
-    let call = Call { front, identity, client, headers: parts.headers, query };
+    let call = Call { front, identity, client, headers: parts.headers, query, body_max };
     match dispatch(call, body, operation, target).await {
         // Who said nothing about themselves may still do so.
         Err(problem) if nobody && problem.is_denial() => Err(auth::nobody()),
@@ -97,6 +116,14 @@ async fn dispatch(call: Call, body: IncomingBody, operation: Operation, target: 
         (Operation::DeleteBucket, Target::Bucket(name)) => buckets::delete(call, name).await,
         (Operation::Status, Target::Status) => status::status(call).await,
         (Operation::Metrics, Target::Metrics) => Ok(status::metrics(&call)),
+        (Operation::UploadOptions, _) => Ok(uploads::options()),
+        (Operation::CreateUpload, Target::Uploads(bucket)) => uploads::create(call, bucket, None).await,
+        (Operation::CreateUpload, Target::NewUpload(path)) => uploads::create(call, path.bucket, Some(path.key)).await,
+        (Operation::HeadUpload, Target::Upload(path, upload)) => uploads::head(call, path, upload).await,
+        (Operation::AppendUpload, Target::Upload(path, upload)) => uploads::append(call, body, path, upload).await,
+        (Operation::DeleteUpload, Target::Upload(path, upload)) => uploads::delete(call, path, upload).await,
+        (Operation::Presign, Target::Presign) => link::presign(call, body).await,
+        (Operation::OpenApi, Target::OpenApi) => Ok(openapi::answer()),
         (operation, target) => unreachable!("{operation:?} was resolved for {target:?}"),
     }
 }

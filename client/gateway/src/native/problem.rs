@@ -141,7 +141,8 @@ fn unavailable(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The cluster cannot do this now", detail)
 }
 
-fn internal() -> Problem {
+/// Something is wrong inside.
+pub(crate) fn internal() -> Problem {
     let detail = "Something is wrong inside. It was logged under the id of this request; please report it.";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "An internal error", detail)
 }

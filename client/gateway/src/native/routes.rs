@@ -22,6 +22,13 @@ pub(crate) enum Operation {
     DeleteBucket,
     Status,
     Metrics,
+    UploadOptions,
+    CreateUpload,
+    HeadUpload,
+    AppendUpload,
+    DeleteUpload,
+    Presign,
+    OpenApi,
 }
 
 /// What an operation needs.
@@ -38,7 +45,7 @@ pub(crate) enum Needs {
 
 impl Operation {
     #[cfg(test)]
-    pub(crate) const ALL: [Operation; 15] = [
+    pub(crate) const ALL: [Operation; 22] = [
         Operation::PutFile,
         Operation::GetFile,
         Operation::HeadFile,
@@ -54,6 +61,13 @@ impl Operation {
         Operation::DeleteBucket,
         Operation::Status,
         Operation::Metrics,
+        Operation::UploadOptions,
+        Operation::CreateUpload,
+        Operation::HeadUpload,
+        Operation::AppendUpload,
+        Operation::DeleteUpload,
+        Operation::Presign,
+        Operation::OpenApi,
     ];
 
     /// Its name, in logs and metrics.
@@ -74,17 +88,32 @@ impl Operation {
             Operation::DeleteBucket => "DeleteBucket",
             Operation::Status => "Status",
             Operation::Metrics => "Metrics",
+            Operation::UploadOptions => "UploadOptions",
+            Operation::CreateUpload => "CreateUpload",
+            Operation::HeadUpload => "HeadUpload",
+            Operation::AppendUpload => "AppendUpload",
+            Operation::DeleteUpload => "DeleteUpload",
+            Operation::Presign => "Presign",
+            Operation::OpenApi => "OpenApi",
         }
     }
 
-    /// What a key must allow. Copies and moves also read, or remove, what they are made of; that is checked with its name.
+    /// What a key must allow. Copies and moves also read, or remove, what they are made of; that is checked with its name. So is
+    /// the file of an upload that is begun, which its metadata may name. A link allows what its key does when it is used.
     pub(crate) fn needs(self) -> Needs {
         match self {
             Operation::GetFile | Operation::HeadFile | Operation::WhereFile => Needs::Read,
             Operation::PutFile | Operation::CopyFile | Operation::MoveFile => Needs::Write,
             Operation::DeleteFile => Needs::Delete,
             Operation::ListFiles => Needs::List,
-            Operation::ListBuckets | Operation::GetBucket => Needs::AnyKey,
+            Operation::CreateUpload | Operation::HeadUpload | Operation::AppendUpload | Operation::DeleteUpload => {
+                Needs::Write
+            }
+            Operation::ListBuckets
+            | Operation::GetBucket
+            | Operation::UploadOptions
+            | Operation::Presign
+            | Operation::OpenApi => Needs::AnyKey,
             Operation::PutBucket | Operation::PatchBucket | Operation::DeleteBucket => Needs::BucketAdmin,
             Operation::Status | Operation::Metrics => Needs::ClusterAdmin,
         }
@@ -126,9 +155,24 @@ pub(crate) fn resolve(method: &Method, target: &Target, query: &Query) -> Outcom
             Method::DELETE => Operation::DeleteBucket,
             _ => return Err(not_allowed("GET, PUT, PATCH, DELETE")),
         },
+        Target::Uploads(_) | Target::NewUpload(_) => match *method {
+            Method::POST => Operation::CreateUpload,
+            Method::OPTIONS => Operation::UploadOptions,
+            _ => return Err(not_allowed("POST, OPTIONS")),
+        },
+        Target::Upload(..) => match *method {
+            Method::HEAD => Operation::HeadUpload,
+            Method::PATCH => Operation::AppendUpload,
+            Method::DELETE => Operation::DeleteUpload,
+            Method::OPTIONS => Operation::UploadOptions,
+            _ => return Err(not_allowed("HEAD, PATCH, DELETE, OPTIONS")),
+        },
+        Target::Presign if method == Method::POST => Operation::Presign,
+        Target::Presign => return Err(not_allowed("POST")),
+        Target::OpenApi if method == Method::GET => Operation::OpenApi,
         Target::Status if method == Method::GET => Operation::Status,
         Target::Metrics if method == Method::GET => Operation::Metrics,
-        Target::Status | Target::Metrics => return Err(not_allowed("GET")),
+        Target::Status | Target::Metrics | Target::OpenApi => return Err(not_allowed("GET")),
     };
     query.only(operation.parameters())?;
     Ok(operation)
@@ -182,6 +226,14 @@ mod tests {
             ("DELETE", "/v1/buckets/one", Operation::DeleteBucket),
             ("GET", "/v1/status", Operation::Status),
             ("GET", "/metrics", Operation::Metrics),
+            ("OPTIONS", "/v1/uploads/one", Operation::UploadOptions),
+            ("POST", "/v1/uploads/one/a", Operation::CreateUpload),
+            ("POST", "/v1/uploads/one", Operation::CreateUpload),
+            ("HEAD", "/v1/uploads/one/a?upload=0000000000000001", Operation::HeadUpload),
+            ("PATCH", "/v1/uploads/one?key=a&upload=0000000000000001", Operation::AppendUpload),
+            ("DELETE", "/v1/uploads/one/a?upload=0000000000000001", Operation::DeleteUpload),
+            ("POST", "/v1/presign", Operation::Presign),
+            ("GET", "/v1/openapi.json", Operation::OpenApi),
         ];
         for (method, uri, operation) in requests {
             assert_eq!(of(method, uri).unwrap(), operation, "{method} {uri}");
@@ -204,6 +256,13 @@ mod tests {
             ("POST", "/v1/objects/one/a?copy&move"),
             ("POST", "/metrics"),
             ("GET", "/v1/status?all"),
+            ("PUT", "/v1/uploads/one/a"),
+            ("POST", "/v1/uploads/one/a?upload=0000000000000001"),
+            ("PATCH", "/v1/uploads/one/a"),
+            ("GET", "/v1/uploads/one/a?upload=0000000000000001"),
+            ("HEAD", "/v1/uploads/one/a?upload=0000000000000001&x"),
+            ("GET", "/v1/presign"),
+            ("POST", "/v1/openapi.json"),
         ] {
             assert!(of(method, uri).is_err(), "{method} {uri}");
         }

@@ -5,12 +5,18 @@
 //! writes queries has it.
 
 use super::problem::{Outcome, Problem, bad_request};
+use cairn_common::ids::UploadId;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::wire::command::Refusal;
 use http::{StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What stands literally in a path that we write.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+const OBJECTS: &str = "/v1/objects/";
+/// What the addresses of resumable uploads start with.
+pub(crate) const UPLOADS: &str = "/v1/uploads/";
 
 /// A resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,16 @@ pub(crate) enum Target {
     Status,
     /// Figures of this process.
     Metrics,
+    /// Resumable uploads into a bucket, of files that are named elsewhere.
+    Uploads(BucketName),
+    /// A resumable upload that is to be begun.
+    NewUpload(FilePath),
+    /// A resumable upload.
+    Upload(FilePath, UploadId),
+    /// Links to files.
+    Presign,
+    /// What this API is, for programs.
+    OpenApi,
 }
 
 /// Parameters of a query, each at most once.
@@ -50,6 +66,11 @@ impl Query {
     /// The value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter, which is then gone.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        self.0.iter().position(|(other, _)| other == name).map(|at| self.0.remove(at).1)
     }
 
     /// Whether a parameter is there.
@@ -79,14 +100,18 @@ pub(crate) fn read(uri: &Uri) -> Outcome<(Target, Query)> {
     let target = match uri.path() {
         "/metrics" => Target::Metrics,
         "/v1/status" => Target::Status,
+        "/v1/presign" => Target::Presign,
+        "/v1/openapi.json" => Target::OpenApi,
         "/v1/buckets" | "/v1/buckets/" => Target::Buckets,
         path => {
             if let Some(name) = path.strip_prefix("/v1/buckets/") {
                 Target::Bucket(BucketName::new(decode(name)?)?)
-            } else if let Some(rest) = path.strip_prefix("/v1/objects/") {
+            } else if let Some(rest) = path.strip_prefix(OBJECTS) {
                 objects(rest, &mut query)?
+            } else if let Some(rest) = path.strip_prefix(UPLOADS) {
+                uploads(rest, &mut query)?
             } else {
-                let detail = "There is nothing here. The API is below /v1: objects, buckets, status.";
+                let detail = "There is nothing here. The API is below /v1: objects, buckets, uploads, status.";
                 return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "No such resource", detail));
             }
         }
@@ -99,11 +124,28 @@ pub(crate) fn is_file(uri: &Uri) -> bool {
     matches!(read(uri), Ok((Target::File(_), _)))
 }
 
+/// An upload: of a file, by its id, or one that is to be begun.
+fn uploads(rest: &str, query: &mut Query) -> Outcome<Target> {
+    let named = query.take("upload");
+    match (objects(rest, query)?, named) {
+        (Target::File(path), Some(id)) => Ok(Target::Upload(path, upload_id(&id)?)),
+        (Target::File(path), None) => Ok(Target::NewUpload(path)),
+        (Target::Files(bucket), None) => Ok(Target::Uploads(bucket)),
+        (_, _) => Err(bad_request("An upload is named by its file and its id: use the address that you were given.")),
+    }
+}
+
+/// The id behind its one text. Another text is that of an upload that does not exist.
+fn upload_id(text: &str) -> Outcome<UploadId> {
+    let id = u64::from_str_radix(text, 16).ok().map(UploadId).filter(|id| format!("{:016x}", id.0) == text);
+    id.ok_or_else(|| Refusal::NoSuchUpload(UploadId(0)).into())
+}
+
 /// A file, by path or by `?key=`; or all files of a bucket.
 fn objects(rest: &str, query: &mut Query) -> Outcome<Target> {
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     let bucket = BucketName::new(decode(bucket)?)?;
-    let asked = query.0.iter().position(|(name, _)| name == "key").map(|at| query.0.remove(at).1);
+    let asked = query.take("key");
     let key = match (key, asked) {
         ("", None) => return Ok(Target::Files(bucket)),
         ("", Some(key)) => Key::new(key)?,
@@ -138,6 +180,14 @@ pub(crate) fn location(path: &FilePath) -> String {
     } else {
         format!("/v1/objects/{}/{}", path.bucket, encode(key))
     }
+}
+
+/// The address of an upload: of its file, with its id.
+pub(crate) fn upload_location(path: &FilePath, upload: UploadId) -> String {
+    let file = location(path);
+    let rest = file.strip_prefix(OBJECTS).unwrap_or_default();
+    let mark = if rest.contains('?') { '&' } else { '?' };
+    format!("{UPLOADS}{rest}{mark}upload={:016x}", upload.0)
 }
 
 /// Percent-encodes everything but unreserved characters and slashes.
@@ -185,6 +235,9 @@ mod tests {
         assert_eq!(target("/v1/buckets").unwrap(), Target::Buckets);
         assert_eq!(target("/v1/buckets/one").unwrap(), Target::Bucket(bucket()));
         assert_eq!(target("/v1/status").unwrap(), Target::Status);
+        assert_eq!(target("/v1/uploads/one").unwrap(), Target::Uploads(bucket()));
+        assert!(matches!(target("/v1/uploads/one/a/b"), Ok(Target::NewUpload(_))));
+        assert!(matches!(target("/v1/uploads/one/a?upload=00000000000000ff"), Ok(Target::Upload(_, UploadId(255)))));
         for bad in [
             "/",
             "/v1",
@@ -198,6 +251,10 @@ mod tests {
             "/v1/objects/one/%4",
             "/v1/objects/one/%ff",
             "/v1/buckets/a/b",
+            "/v1/uploads/",
+            "/v1/uploads/one?upload=00000000000000ff",
+            "/v1/uploads/one/a?upload=ff",
+            "/v1/uploads/one/a?upload=00000000000000FF",
             "/v1/objects/one/a?key=b",
             "/v1/objects/one?key=",
             "/v1/objects/one/a?x=1&x=2",
@@ -222,7 +279,9 @@ mod tests {
         fn every_key_is_found_again_under_its_location(key in "\\PC{1,40}|[./]{1,9}|[%+&=?#a]{1,9}") {
             let path = FilePath::new("one", key).unwrap();
             let location = location(&path);
-            prop_assert_eq!(target(&location).unwrap(), Target::File(path));
+            prop_assert_eq!(target(&location).unwrap(), Target::File(path.clone()));
+            let upload = UploadId(0xab_cdef);
+            prop_assert_eq!(target(&upload_location(&path, upload)).unwrap(), Target::Upload(path, upload));
             prop_assert!(!location.split('?').next().unwrap().contains("/../"));
         }
 

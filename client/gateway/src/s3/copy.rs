@@ -81,7 +81,7 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: dto::version_id(source_version),
-        version_id: dto::version_id(committed.version),
+        version_id: dto::made(committed.version),
         ..CopyObjectOutput::default()
     }))
 }

@@ -46,6 +46,11 @@ pub(crate) fn version_id(version: Option<VersionId>) -> Option<String> {
     version.map(|version| version.to_string())
 }
 
+/// The id of a version that was made. S3 does not name those that replace each other.
+pub(crate) fn made(version: Option<VersionId>) -> Option<String> {
+    version_id(version.filter(|version| *version != VersionId::Null))
+}
+
 /// When a version was made.
 pub(crate) fn time(stamp: Stamp) -> Timestamp {
     time_ms(stamp.ms())

@@ -126,6 +126,9 @@ pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Re
     };
     let mut headers = expires(&info);
     headers.extend(overrides);
+    // S3 sends it since 2025; `s3s` has no field for it yet.
+    let tags = tagging::count(&info.attributes.tags).map(HeaderValue::from);
+    headers.extend(tags.map(|count| (HeaderName::from_static("x-amz-tagging-count"), count)));
     let status = output.content_range.is_some().then_some(StatusCode::PARTIAL_CONTENT);
     Ok(S3Response { status, ..S3Response::with_headers(output, headers) })
 }

@@ -79,7 +79,7 @@ pub(crate) async fn list_objects_v2(
         prefix: Some(encoding.name(input.prefix.as_deref().unwrap_or_default())),
         max_keys: Some(shown_limit(input.max_keys)),
         continuation_token: input.continuation_token,
-        delimiter: input.delimiter.map(|delimiter| encoding.name(&delimiter)),
+        delimiter: shown_delimiter(input.delimiter, encoding),
         encoding_type: input.encoding_type,
         start_after: input.start_after.map(|name| encoding.name(&name)),
         ..ListObjectsV2Output::default()
@@ -109,7 +109,7 @@ pub(crate) async fn list_objects(caller: &Caller, input: ListObjectsInput) -> S3
         prefix: Some(encoding.name(input.prefix.as_deref().unwrap_or_default())),
         marker: Some(encoding.name(input.marker.as_deref().unwrap_or_default())),
         max_keys: Some(shown_limit(input.max_keys)),
-        delimiter: input.delimiter.map(|delimiter| encoding.name(&delimiter)),
+        delimiter: shown_delimiter(input.delimiter, encoding),
         encoding_type: input.encoding_type,
         ..ListObjectsOutput::default()
     };
@@ -144,6 +144,11 @@ impl Question<'_> {
         };
         caller.client.list(request).await.map_err(error::operation)
     }
+}
+
+/// The delimiter as answers repeat it: an empty one is none.
+pub(crate) fn shown_delimiter(delimiter: Option<String>, encoding: Encoding) -> Option<String> {
+    delimiter.filter(|delimiter| !delimiter.is_empty()).map(|delimiter| encoding.name(&delimiter))
 }
 
 /// Where a listing goes on after a marker of the first version. One that is a folded prefix stands for all that is in it.

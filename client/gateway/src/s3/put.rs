@@ -53,7 +53,7 @@ pub(crate) async fn put_object(caller: &Caller, input: PutObjectInput) -> S3Resu
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(dto::tag(&committed.tags)),
-        version_id: dto::version_id(committed.version),
+        version_id: dto::made(committed.version),
         ..PutObjectOutput::default()
     }))
 }

@@ -7,7 +7,6 @@ use s3s::{S3ErrorCode, S3Result};
 
 /// Headers of a write that ask for a feature, and what it is called.
 const FEATURES: &[(&str, &str)] = &[
-    ("x-amz-server-side-encryption", "Server-side encryption"),
     ("x-amz-website-redirect-location", "Website redirection"),
     ("x-amz-write-offset-bytes", "Appending"),
     ("x-amz-grant-read", "A grant in a header"),
@@ -39,13 +38,16 @@ pub(crate) fn acl(headers: &HeaderMap) -> S3Result<()> {
     }
 }
 
-/// Keys of the customer, which a read may carry too.
+/// Encryption, with keys of the customer or others. A read may ask for it too, and whoever does must not take what it gets for
+/// what it wanted.
 pub(crate) fn customer_keys(headers: &HeaderMap) -> S3Result<()> {
-    let wanted = headers.keys().any(|name| {
-        name.as_str().starts_with("x-amz-server-side-encryption-customer-")
-            || name.as_str().starts_with("x-amz-copy-source-server-side-encryption-")
-    });
-    if wanted { Err(unsupported("Server-side encryption with customer keys")) } else { Ok(()) }
+    let starts = |start: &str| headers.keys().any(|name| name.as_str().starts_with(start));
+    let of_customers =
+        starts("x-amz-server-side-encryption-customer-") || starts("x-amz-copy-source-server-side-encryption-");
+    if of_customers {
+        return Err(unsupported("Server-side encryption with customer keys"));
+    }
+    if starts("x-amz-server-side-encryption") { Err(unsupported("Server-side encryption")) } else { Ok(()) }
 }
 
 /// `partNumber` of an object, on reads: the boundaries of parts are not kept.

@@ -7,7 +7,7 @@ use super::buckets::look;
 use super::dto;
 use super::error::{self, error, unsupported};
 use super::get::signed;
-use super::list::{Encoding, limit, prefixes, shown_limit};
+use super::list::{Encoding, limit, prefixes, shown_delimiter, shown_limit};
 use super::service::Caller;
 use cairn_common::bucket::BucketChange;
 use cairn_common::file::ETags;
@@ -89,7 +89,7 @@ pub(crate) async fn list(
         key_marker: Some(encoding.name(input.key_marker.as_deref().unwrap_or_default())),
         version_id_marker: input.version_id_marker.or_else(|| Some(String::new())),
         max_keys: Some(shown_limit(input.max_keys)),
-        delimiter: input.delimiter.map(|delimiter| encoding.name(&delimiter)),
+        delimiter: shown_delimiter(input.delimiter, encoding),
         encoding_type: input.encoding_type,
         ..ListObjectVersionsOutput::default()
     };

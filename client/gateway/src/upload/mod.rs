@@ -51,12 +51,14 @@ pub(crate) struct UploadBody {
     small: BytesMut,
     /// A piece that comes after `small`.
     next: Option<Bytes>,
+    /// Why nothing comes after `small`: what had arrived is given out first.
+    failed: Option<BodyError>,
 }
 
 impl UploadBody {
     /// A body without framing.
     pub(crate) fn plain(incoming: IncomingBody) -> UploadBody {
-        UploadBody { incoming, framing: None, input: Bytes::new(), small: BytesMut::new(), next: None }
+        UploadBody { incoming, framing: None, input: Bytes::new(), small: BytesMut::new(), next: None, failed: None }
     }
 
     /// A body in `aws-chunked` framing. `trailers` is told what came behind it.
@@ -92,16 +94,20 @@ impl UploadBody {
             if let Some(next) = self.next.take() {
                 return Ok(Some(next));
             }
-            match self.decoded().await? {
-                Some(piece) if piece.len() >= SMALL_PIECE_BYTES => self.next = Some(piece),
-                Some(piece) => {
+            if let Some(failed) = &self.failed {
+                return if self.small.is_empty() { Err(failed.clone()) } else { Ok(Some(self.small.split().freeze())) };
+            }
+            match self.decoded().await {
+                Err(failed) => self.failed = Some(failed),
+                Ok(Some(piece)) if piece.len() >= SMALL_PIECE_BYTES => self.next = Some(piece),
+                Ok(Some(piece)) => {
                     if self.small.capacity() == 0 {
                         self.small.reserve(PIECE_BYTES + SMALL_PIECE_BYTES);
                     }
                     self.small.extend_from_slice(&piece);
                 }
-                None if self.small.is_empty() => return Ok(None),
-                None => return Ok(Some(self.small.split().freeze())),
+                Ok(None) if self.small.is_empty() => return Ok(None),
+                Ok(None) => return Ok(Some(self.small.split().freeze())),
             }
         }
     }

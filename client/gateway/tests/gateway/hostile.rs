@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const MODES: [&str; 5] = [
+pub(crate) const MODES: [&str; 5] = [
     "UNSIGNED-PAYLOAD",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
@@ -20,7 +20,7 @@ const MODES: [&str; 5] = [
 ];
 
 /// Every route that does something, and some that only read.
-const ROUTES: [(&str, &str, &str); 32] = [
+pub(crate) const ROUTES: [(&str, &str, &str); 32] = [
     ("PUT", "/bucket/key", ""),
     ("PUT", "/bucket/key", "x-amz-copy-source"),
     ("PUT", "/bucket/key?partNumber=1&uploadId=0000000000000001", ""),
@@ -69,9 +69,19 @@ enum Fault {
     OfAnotherPath,
     OfAnotherMethod,
     HeaderAdded,
+    QueryExpired,
+    QueryOfAnotherPath,
+    QueryFromTheFuture,
+    QueryTwice,
+    HeaderAndQuery,
+    TwoHeaders,
+    SessionToken,
+    VersionTwo,
+    SignatureCut,
+    HostNotSigned,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 21] = [
     Fault::Unsigned,
     Fault::WrongSecret,
     Fault::UnknownKey,
@@ -83,6 +93,16 @@ const FAULTS: [Fault; 11] = [
     Fault::OfAnotherPath,
     Fault::OfAnotherMethod,
     Fault::HeaderAdded,
+    Fault::QueryExpired,
+    Fault::QueryOfAnotherPath,
+    Fault::QueryFromTheFuture,
+    Fault::QueryTwice,
+    Fault::HeaderAndQuery,
+    Fault::TwoHeaders,
+    Fault::SessionToken,
+    Fault::VersionTwo,
+    Fault::SignatureCut,
+    Fault::HostNotSigned,
 ];
 
 #[tokio::test]
@@ -111,7 +131,7 @@ async fn no_route_takes_a_wrong_signature_in_any_mode() {
             }
         }
     }
-    assert_eq!(cases, 1760);
+    assert_eq!(cases, 3360);
     // What a bucket shows to everybody, the masters know: a GET and a HEAD without a signature, in the two modes for them.
     assert_eq!(gateway.masters.asked_for_real(), before + 4, "a refused request reached the masters");
 }
@@ -138,6 +158,38 @@ fn faulty(gateway: &TestGateway, mut request: Request, mode: &str, fault: Fault)
             Request { method, ..right.sign(request, gateway.s3, mode) }
         }
         Fault::HeaderAdded => right.sign(request, gateway.s3, mode).with("x-amz-meta-added", "x"),
+        Fault::QueryExpired => queried(&Signer { time: time(-90), ..right }, &request, gateway),
+        Fault::QueryFromTheFuture => queried(&Signer { time: time(1000), ..right }, &request, gateway),
+        Fault::QueryOfAnotherPath => {
+            let path = request.target.split('?').next().unwrap().to_owned();
+            let elsewhere = request.target.replacen(&path, "/bucket/elsewhere", 1);
+            let signed = queried(&right, &Request { target: elsewhere, ..request }, gateway);
+            Request { target: signed.target.replacen("/bucket/elsewhere", &path, 1), ..signed }
+        }
+        Fault::QueryTwice => {
+            let mut signed = queried(&right, &request, gateway);
+            signed.target.push_str("&X-Amz-Expires=60");
+            signed
+        }
+        Fault::HeaderAndQuery => {
+            let target = queried(&right, &request, gateway).target;
+            Request { target, ..right.sign(request, gateway.s3, mode) }
+        }
+        Fault::TwoHeaders => {
+            let signed = right.sign(request, gateway.s3, mode);
+            let authorization = signed.find("authorization").unwrap().to_owned();
+            signed.with("authorization", authorization)
+        }
+        Fault::SessionToken => right.sign(request.with("x-amz-security-token", "x"), gateway.s3, mode),
+        Fault::VersionTwo => {
+            request.with("x-amz-content-sha256", mode).with("authorization", format!("AWS {}:c2ln", right.access))
+        }
+        Fault::SignatureCut => altered(right.sign(request, gateway.s3, mode), |value| {
+            value.pop();
+        }),
+        Fault::HostNotSigned => altered(right.sign(request, gateway.s3, mode), |value| {
+            *value = value.replace("SignedHeaders=host;", "SignedHeaders=");
+        }),
         Fault::ForgedQuery => presigned(request, "x"),
         Fault::EmptyQuery => {
             let mut request = presigned(request, "x");
@@ -149,6 +201,19 @@ fn faulty(gateway: &TestGateway, mut request: Request, mode: &str, fault: Fault)
             request.with("x-amz-content-sha256", mode).with("authorization", "AWS4-HMAC-SHA256 Credential=, Signature=")
         }
     }
+}
+
+/// A presigned request, right as it is: with no header that its signature does not cover.
+fn queried(signer: &Signer, request: &Request, gateway: &TestGateway) -> Request {
+    let signed = signer.presign(&request.method, &request.target, gateway.s3, 60);
+    Request { body: request.body.clone(), ..signed }
+}
+
+/// A signed request whose Authorization header was changed.
+fn altered(mut signed: Request, change: impl Fn(&mut String)) -> Request {
+    let (_, value) = signed.headers.iter_mut().find(|(name, _)| name == "authorization").unwrap();
+    change(value);
+    signed
 }
 
 async fn started(clock: &Arc<ManualClock>) -> TestGateway {

@@ -3,10 +3,13 @@
 // Helpers of tests are tests: what fails in them fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod authorisation;
 mod hostile;
+mod links;
 mod native;
 mod s3_bodies;
 mod s3_multipart;
 mod s3_objects;
 mod s3_requests;
 mod support;
+mod uploads;

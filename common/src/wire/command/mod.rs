@@ -143,6 +143,10 @@ pub enum Command {
         attributes: Attributes,
         /// Name of the checksum algorithm asked for, as S3 spells it, and whether it is of the full object.
         checksum: Option<(String, bool)>,
+        /// Of an upload that is appended to: the length of the whole, in bytes. Its parts, of any size, come one after the
+        /// other and stay as they are, so that whoever sends the next knows where it begins; it becomes a file only at this
+        /// length, and ends by itself after [`APPENDED_UPLOAD_MS`](crate::limits::APPENDED_UPLOAD_MS).
+        length: Option<u64>,
     },
     /// Makes or replaces a part. Answer: [`Done::Part`].
     CommitPart(Box<CommitPart>),

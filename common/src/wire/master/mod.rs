@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use access::{Credential, Joined, KeyInfo};
 pub use error::MasterError;
 pub use reply::{
-    BucketInfo, Content, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened, PartInfo, PartsPage,
+    BackupPage, BucketInfo, Content, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened, PartInfo, PartsPage,
     PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
 };
 pub use status::{Audited, Finding, Heartbeat, MasterMember, MasterRole, MastersStatus, Status, VolumeReport};
@@ -262,6 +262,15 @@ pub enum MasterRequest {
         from: Slot,
         /// Have every copy read back and hashed.
         deep: bool,
+    },
+    /// Begins a backup of the whole state as it is now. Answer: [`MasterReply::BackupBegun`].
+    BeginBackup,
+    /// A page of a backup, in order from 0 on; the last one may be asked for again. Answer: [`MasterReply::BackupPage`].
+    BackupPage {
+        /// From the answer that began it.
+        id: u64,
+        /// Which page.
+        page: u64,
     },
     /// Gateways only: the rules for cross-origin access of a bucket; none, if it is not there. Answer: [`MasterReply::Cors`].
     Cors {

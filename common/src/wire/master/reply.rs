@@ -7,7 +7,7 @@ use super::status::{Audited, MastersStatus, Status};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
 use crate::bucket::BucketSettings;
 use crate::cors::CorsRule;
-use crate::file::{Checksum, ETags, FileInfo};
+use crate::file::{Attributes, Checksum, ETags, FileInfo};
 use crate::ids::{BucketId, ManifestId, NodeId, Stamp, TenantId, UploadId};
 use crate::manifest::{Entry, ManifestHead};
 use crate::membership::Membership;
@@ -90,10 +90,30 @@ pub enum MasterReply {
     Placement(Placement),
     /// A stretch of an audit.
     Audited(Audited),
+    /// A backup is begun.
+    BackupBegun {
+        /// To ask for its pages by.
+        id: u64,
+        /// [`Header`](crate::backup::Header), encoded.
+        header: Bytes,
+    },
+    /// A page of a backup.
+    BackupPage(BackupPage),
     /// Rules for cross-origin access.
     Cors(Vec<CorsRule>),
     /// A page of versions.
     Versions(VersionsPage),
+}
+
+/// A page of a backup, or what there is instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackupPage {
+    /// Rows, and the BLAKE3 of these bytes.
+    Rows(Bytes, [u8; 32]),
+    /// There are no more.
+    End,
+    /// The master that began it leads no more, or has dropped it: begin again.
+    Gone,
 }
 
 /// Something that is there, or that the condition says the client has.
@@ -256,6 +276,8 @@ pub struct PartsPage {
     pub more: bool,
     /// The checksum asked for when the upload began: algorithm, and whether of the full object.
     pub checksum: Option<(String, bool)>,
+    /// Of an upload that is appended to: the length of the whole, in bytes, and what will be stored with the file.
+    pub appended: Option<(u64, Attributes)>,
 }
 
 /// A part.

@@ -158,7 +158,7 @@ fn ranges_of_other_manifests_are_resolved_to_stretches_of_chunks() {
     large(&mut world, "source");
     let source = manifest_of(&opened(&world, "source", RangeWanted::All));
     let attributes = Attributes::default();
-    let begun = world.run(Command::BeginMultipart { path: path("k"), attributes, checksum: None });
+    let begun = world.run(Command::BeginMultipart { path: path("k"), attributes, checksum: None, length: None });
     let Ok(Done::Upload(upload)) = begun else { panic!() };
     let upload = MultipartRef { path: path("k"), upload };
     // 6 MB from the middle of a chunk on, across a segment's edge; then a chunk of its own; then 2 bytes.

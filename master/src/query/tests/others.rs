@@ -113,7 +113,12 @@ fn keys_are_shown_without_their_secrets() {
 
 fn begin(world: &mut World, key: &str) -> UploadId {
     let attributes = Attributes::default();
-    match world.run(Command::BeginMultipart { path: path(key), attributes, checksum: Some(("CRC32".into(), true)) }) {
+    match world.run(Command::BeginMultipart {
+        path: path(key),
+        attributes,
+        checksum: Some(("CRC32".into(), true)),
+        length: None,
+    }) {
         Ok(Done::Upload(upload)) => upload,
         other => panic!("{other:?}"),
     }

@@ -1,10 +1,16 @@
 //! The log in a folder: raft-engine, with what it reads at the start taken from the disk and not from the cache.
+//!
+//! A tail that a crash tore is cut. It is never cut before what is known to have been synced ([`Marker`]): then the log is damaged,
+//! or an old copy, and the master must not vote or count as having what it once acknowledged.
 
+use super::marker::Marker;
+use super::watched::Watched;
 use super::{LogError, LogStore};
 use cairn_common::seam::{Disk as _, OpenMode, RealDisk, seeded_bug};
 use raft::eraftpb::{Entry, HardState};
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Size of one log file.
 const FILE_BYTES: u64 = 32 << 20;
@@ -14,7 +20,10 @@ const PURGE_BYTES: u64 = 128 << 20;
 
 /// A log in a folder, by raft-engine: checksummed, several files, recycled.
 pub struct EngineLog {
-    engine: Engine,
+    engine: Engine<Watched>,
+    marker: Marker,
+    /// Number of the last synced write.
+    written: u64,
 }
 
 /// There is one Raft group; more will be told apart by this number.
@@ -23,6 +32,9 @@ const GROUP: u64 = 1;
 const HARD_STATE: &[u8] = b"hard-state";
 
 const TRUNCATED: &[u8] = b"truncated";
+
+/// Number of the write that a record is part of.
+const WRITTEN: &[u8] = b"written";
 
 struct EntryExt;
 
@@ -35,28 +47,77 @@ impl MessageExt for EntryExt {
 }
 
 impl EngineLog {
-    /// Opens or makes the log in `folder`. A tail that was torn by a crash is cut; damage before it is an error. What is found is
-    /// on disk: see [`settle`].
+    /// Opens or makes the log in `folder`, and beside it, in `folder.synced`, the marker of what was synced. A tail that was torn
+    /// by a crash is cut; damage before it is an error, and then nothing is changed. What is found is on disk: see [`settle`].
     pub fn open(folder: &Path) -> Result<EngineLog, LogError> {
         settle(folder).map_err(|error| LogError(format!("{}: {error}", folder.display())))?;
-        let dir = folder.to_str().ok_or_else(|| LogError(format!("{} is not UTF-8", folder.display())))?;
-        let config = Config {
-            dir: dir.to_owned(),
-            recovery_mode: RecoveryMode::TolerateTailCorruption,
-            recovery_threads: 1,
-            // Bodies are mostly incompressible, and compression would cost more than it saves.
-            batch_compression_threshold: ReadableSize(0),
-            target_file_size: ReadableSize(FILE_BYTES),
-            purge_threshold: ReadableSize(PURGE_BYTES),
-            enable_log_recycle: true,
-            ..Config::default()
+        let marker = Marker::open(&folder.with_extension("synced"))?;
+        let watched = Arc::new(Watched::new());
+        let engine = open_engine(folder, &watched)?;
+        let written = written(&engine)?;
+        if written < marker.number() && !seeded_bug("cut-synced-tail") {
+            return Err(LogError(lacks(folder, written, marker.number())));
+        }
+        watched.cutting.allow();
+        let engine = if watched.cutting.was_refused() {
+            drop(engine);
+            let engine = open_engine(folder, &watched)?;
+            tracing::info!(folder = %folder.display(), written, "the torn tail of the log was cut");
+            engine
+        } else {
+            engine
         };
-        let engine = Engine::open(config).map_err(|error| {
-            let help = "If the disk is sound, restore this master from a backup or from the other masters";
-            LogError(format!("{}: {error}. {help}", folder.display()))
-        })?;
-        Ok(EngineLog { engine })
+        Ok(EngineLog { engine, marker, written })
     }
+
+    /// Writes a batch and syncs it.
+    fn write(&mut self, mut batch: LogBatch) -> Result<(), LogError> {
+        let number = self.written + 1;
+        batch.put(GROUP, WRITTEN.to_vec(), number.to_be_bytes().to_vec()).map_err(engine_error)?;
+        let sync = !seeded_bug("skip-log-sync");
+        self.engine.write(&mut batch, sync).map_err(engine_error)?;
+        self.written = number;
+        self.marker.advance(number.max(self.marker.number() + 1))
+    }
+}
+
+fn open_engine(folder: &Path, watched: &Arc<Watched>) -> Result<Engine<Watched>, LogError> {
+    let dir = folder.to_str().ok_or_else(|| LogError(format!("{} is not UTF-8", folder.display())))?;
+    let config = Config {
+        dir: dir.to_owned(),
+        recovery_mode: RecoveryMode::TolerateTailCorruption,
+        recovery_threads: 1,
+        // Bodies are mostly incompressible, and compression would cost more than it saves.
+        batch_compression_threshold: ReadableSize(0),
+        target_file_size: ReadableSize(FILE_BYTES),
+        purge_threshold: ReadableSize(PURGE_BYTES),
+        enable_log_recycle: true,
+        ..Config::default()
+    };
+    Engine::open_with_file_system(config, Arc::clone(watched))
+        .map_err(|error| LogError(format!("{} is damaged: {error}. {HELP}", folder.display())))
+}
+
+/// Number of the last write that the log has.
+fn written(engine: &Engine<Watched>) -> Result<u64, LogError> {
+    match engine.get(GROUP, WRITTEN) {
+        None => Ok(0),
+        Some(bytes) => <[u8; 8]>::try_from(bytes)
+            .map(u64::from_be_bytes)
+            .map_err(|_| LogError("the number of the last write is damaged".to_owned())),
+    }
+}
+
+const HELP: &str = "Nothing was changed. If other masters vote, take this one out with `cairn admin master remove`, and let a node \
+                    with an empty data folder and a new join token take its place. If it is the only one, bring the right files \
+                    back, or else a backup with `cairn master restore`";
+
+fn lacks(folder: &Path, written: u64, synced: u64) -> String {
+    format!(
+        "{} ends behind write {written}, and write {synced} was on disk: the disk has damaged or lost what it had taken, or an old \
+         copy was put in its place. {HELP}",
+        folder.display()
+    )
 }
 
 /// Syncs the files of a log and drops them from the page cache, so that what is read next is what the disk holds. The last run may
@@ -107,9 +168,7 @@ impl LogStore for EngineLog {
         if let Some(hard_state) = hard_state {
             batch.put_message(GROUP, HARD_STATE.to_vec(), hard_state).map_err(engine_error)?;
         }
-        let sync = !seeded_bug("skip-log-sync");
-        self.engine.write(&mut batch, sync).map_err(engine_error)?;
-        Ok(())
+        self.write(batch)
     }
 
     fn entries(&self, low: u64, high: u64) -> Result<Vec<Entry>, LogError> {
@@ -128,8 +187,7 @@ impl LogStore for EngineLog {
         let both = u128::from(index) << 64 | u128::from(term);
         batch.put(GROUP, TRUNCATED.to_vec(), both.to_be_bytes().to_vec()).map_err(engine_error)?;
         batch.put_message(GROUP, HARD_STATE.to_vec(), &hard_state).map_err(engine_error)?;
-        self.engine.write(&mut batch, true).map_err(engine_error)?;
-        Ok(())
+        self.write(batch)
     }
 
     fn compact(&mut self, index: u64, term: u64) -> Result<(), LogError> {
@@ -140,5 +198,82 @@ impl LogStore for EngineLog {
         self.engine.compact_to(GROUP, index + 1);
         self.engine.purge_expired_files().map_err(engine_error)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A log of some entries in `folder`, closed again; its file.
+    fn filled(folder: &Path) -> PathBuf {
+        let mut log = EngineLog::open(folder).unwrap();
+        for index in 1..=50 {
+            let entry = Entry { index, term: 1, data: vec![index as u8; 300].into(), ..Entry::default() };
+            log.append(&[entry], Some(&HardState { term: 1, commit: index, ..HardState::default() })).unwrap();
+        }
+        drop(log);
+        let names = RealDisk.list(folder).unwrap();
+        folder.join(names.iter().find(|name| name.ends_with(".raftlog")).unwrap())
+    }
+
+    fn read(path: &Path) -> Vec<u8> {
+        RealDisk.read(path).unwrap()
+    }
+
+    #[test]
+    fn a_tail_that_was_torn_is_cut_and_nothing_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let file = filled(&log);
+        let whole = read(&file);
+        for torn in [1, 10, 100] {
+            let more = [&whole[..], &whole[whole.len() - 200..][..torn]].concat();
+            RealDisk.replace(&file, &more).unwrap();
+            assert_eq!(EngineLog::open(&log).unwrap().last_index().unwrap(), 50);
+            assert_eq!(read(&file), whole, "what was torn is gone");
+        }
+    }
+
+    #[test]
+    fn damage_before_what_was_synced_is_told_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let file = filled(&log);
+        let whole = read(&file);
+        for at in (20..whole.len()).step_by(97) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            RealDisk.replace(&file, &damaged).unwrap();
+            match EngineLog::open(&log) {
+                Err(error) => assert!(error.to_string().contains("Nothing was changed"), "{error}"),
+                // A body is looked at when it is read.
+                Ok(log) => assert!(log.entries(1, 51).is_err(), "byte {at} is damaged, and nobody noticed"),
+            }
+            assert_eq!(read(&file), damaged, "byte {at}");
+        }
+        for length in [whole.len() - 1, whole.len() / 2, 20] {
+            RealDisk.replace(&file, &whole[..length]).unwrap();
+            let error = EngineLog::open(&log).err().unwrap().to_string();
+            assert!(error.contains("write 50 was on disk"), "{error}");
+        }
+        RealDisk.replace(&file, &whole).unwrap();
+        assert_eq!(EngineLog::open(&log).unwrap().last_index().unwrap(), 50);
+    }
+
+    #[test]
+    fn a_marker_that_lags_behind_lets_a_torn_tail_be_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let file = filled(&log);
+        let whole = read(&file);
+        RealDisk.remove(&log.with_extension("synced")).unwrap();
+        RealDisk.replace(&file, &whole[..whole.len() - 1]).unwrap();
+        let mut again = EngineLog::open(&log).unwrap();
+        assert_eq!(again.last_index().unwrap(), 49);
+        again.append(&[Entry { index: 50, term: 2, ..Entry::default() }], None).unwrap();
+        drop(again);
+        assert_eq!(EngineLog::open(&log).unwrap().last_index().unwrap(), 50);
     }
 }

@@ -5,7 +5,9 @@
 
 mod cached;
 mod engine;
+mod marker;
 mod memory;
+mod watched;
 
 pub(super) use cached::CachedLog;
 pub use cached::{SnapshotSource, TakenSnapshot};

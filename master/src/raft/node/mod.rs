@@ -222,7 +222,8 @@ impl Group {
     }
 
     /// Returns when the local state holds everything that was acknowledged anywhere before the call. Those who wait at the
-    /// same time share one round. Without a leader it waits; callers set their own limit. Cancel-safe.
+    /// same time share one round. Without a leader it waits for a moment, in which there may be one again, and then says
+    /// that another member should be asked. Cancel-safe.
     pub async fn read_barrier(&self) -> Result<(), GroupError> {
         // No other member can have acknowledged anything, and here commands are acknowledged after they are applied.
         if self.shared.status().alone {
@@ -230,7 +231,7 @@ impl Group {
         }
         let (waiter, reached) = oneshot::channel();
         self.send(Input::Read(waiter))?;
-        reached.await.map_err(|_| GroupError::Stopped)
+        reached.await.map_err(|_| GroupError::NotLeader(None))
     }
 
     /// Takes a message from another member.

@@ -28,7 +28,7 @@ pub(in crate::state) fn complete(tx: &mut Tx<'_>, complete: &CompleteMultipart) 
         parts(tx, upload)?.into_iter().map(|(key, part)| (key.number, part)).collect();
     let numbers: Vec<u32> = uploaded.keys().copied().collect();
     let pending: u64 = uploaded.values().map(|part| part.length).sum();
-    let chosen = choose(&mut uploaded, &complete.parts)?;
+    let chosen = choose(&mut uploaded, &complete.parts, row.length)?;
     let place = Place::of(tx, &bucket, &complete.upload.path)?;
     file::judge(&complete.condition, place.current.as_ref(), &complete.upload.path)?;
     let mut attributes = row.attributes;
@@ -50,19 +50,24 @@ pub(in crate::state) fn complete(tx: &mut Tx<'_>, complete: &CompleteMultipart) 
     Ok(Done::Committed(committed))
 }
 
-/// Takes the parts that the client names out of those that were uploaded.
-fn choose(uploaded: &mut BTreeMap<u32, PartRow>, named: &[(u32, String)]) -> Step<Vec<PartRow>> {
+/// Takes the parts that the client names out of those that were uploaded. `whole`: the length that they must come to, of an
+/// upload that is appended to; its parts may be small.
+fn choose(uploaded: &mut BTreeMap<u32, PartRow>, named: &[(u32, String)], whole: Option<u64>) -> Step<Vec<PartRow>> {
     check_order(named)?;
     let mut chosen = Vec::with_capacity(named.len());
     let mut length = 0;
     for (position, (number, tag)) in named.iter().enumerate() {
         let matches = |part: &PartRow| hex::encode(part.md5).eq_ignore_ascii_case(tag);
         let part = uploaded.remove(number).filter(matches).ok_or(Refusal::InvalidPart(*number))?;
-        if part.length < PART_MIN_BYTES && position + 1 < named.len() {
+        if whole.is_none() && part.length < PART_MIN_BYTES && position + 1 < named.len() {
             return Err(Refusal::PartTooSmall { number: *number, length: part.length }.into());
         }
         length += part.length;
         chosen.push(part);
+    }
+    if whole.is_some_and(|whole| whole != length) {
+        let whole = whole.unwrap_or_default();
+        return Err(Refusal::Invalid(format!("the upload has {length} of {whole} bytes")).into());
     }
     if length > FILE_MAX_BYTES { Err(ManifestError::TooLarge.into()) } else { Ok(chosen) }
 }

@@ -7,10 +7,11 @@ use crate::state::history;
 use crate::state::manifest::{self, Composite};
 use crate::state::staging;
 use crate::state::tx::{Step, Tx};
+use crate::store::StoreError;
 use crate::store::key::{Body, BucketRow, CurrentRow, ManifestKey, PartKey, PartRow};
 use cairn_common::file::{Attributes, Checksum, Condition, S3Tag};
-use cairn_common::ids::ManifestId;
-use cairn_common::limits::{PART_MAX_BYTES, PARTS_MAX};
+use cairn_common::ids::{ManifestId, UploadId};
+use cairn_common::limits::{APPENDED_PARTS_MAX, PART_MAX_BYTES, PARTS_MAX};
 use cairn_common::manifest::RootHasher;
 use cairn_common::name::FilePath;
 use cairn_common::version::VersionId;
@@ -78,13 +79,18 @@ pub(in crate::state) fn copy_part(
 /// The bucket of an open upload, if `number` can be a part of it.
 fn check_place(tx: &Tx<'_>, upload: &MultipartRef, number: u32) -> Step<BucketRow> {
     let (bucket, _, row) = find(tx, upload)?;
-    if row.is_none() {
-        return Err(Refusal::NoSuchUpload(upload.upload).into());
-    }
-    if !(1..=PARTS_MAX).contains(&number) {
-        return Err(Refusal::InvalidPartOrder(number).into());
-    }
-    Ok(bucket)
+    let Some(row) = row else { return Err(Refusal::NoSuchUpload(upload.upload).into()) };
+    let in_range = match row.length {
+        None => (1..=PARTS_MAX).contains(&number),
+        Some(_) => (1..=APPENDED_PARTS_MAX).contains(&number) && is_next(tx, upload.upload, number)?,
+    };
+    if in_range { Ok(bucket) } else { Err(Refusal::InvalidPartOrder(number).into()) }
+}
+
+/// Whether a part is the one behind all that are there. Those have no gaps: each was the next one when it came.
+fn is_next(tx: &Tx<'_>, upload: UploadId, number: u32) -> Result<bool, StoreError> {
+    let there = |number| Ok::<bool, StoreError>(tx.get(&PartKey { upload, number })?.is_some());
+    Ok(!there(number)? && (number == 1 || there(number - 1)?))
 }
 
 fn check_length(length: u64) -> Result<(), Refusal> {

@@ -162,7 +162,7 @@ fn what_is_proposed_is_judged_again() {
 fn forgotten_uploads_are_given_up() {
     let mut world = World::new();
     let attributes = Attributes::default();
-    let begin = Command::BeginMultipart { path: path("logs/m"), attributes, checksum: None };
+    let begin = Command::BeginMultipart { path: path("logs/m"), attributes, checksum: None, length: None };
     world.run(begin.clone()).unwrap();
     let scope = Scope { prefix: "logs/".to_owned(), ..Scope::default() };
     rules(&mut world, vec![LifecycleRule { abort_uploads_days: Some(2), scope, ..rule("r") }]);

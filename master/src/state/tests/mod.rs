@@ -2,6 +2,7 @@
 //! give them. After every command all rules are checked from scratch.
 
 mod access;
+mod appended;
 mod chunks;
 mod files;
 mod lifecycle;

@@ -17,7 +17,7 @@ fn mib(n: u64) -> Entry {
 
 fn begin(world: &mut World, key: &str) -> MultipartRef {
     let attributes = Attributes { content_type: Some("x".to_owned()), ..Attributes::default() };
-    match world.run(Command::BeginMultipart { path: path(key), attributes, checksum: None }) {
+    match world.run(Command::BeginMultipart { path: path(key), attributes, checksum: None, length: None }) {
         Ok(Done::Upload(upload)) => MultipartRef { path: path(key), upload },
         other => panic!("{other:?}"),
     }

@@ -99,9 +99,12 @@ fn two_writers_in_one_entry_do_not_both_get_the_last_room() {
 #[test]
 fn open_uploads_have_their_room_and_give_it_back() {
     let mut world = World::new();
-    let Ok(Done::Upload(upload)) =
-        world.run(Command::BeginMultipart { path: path("m"), attributes: Attributes::default(), checksum: None })
-    else {
+    let Ok(Done::Upload(upload)) = world.run(Command::BeginMultipart {
+        path: path("m"),
+        attributes: Attributes::default(),
+        checksum: None,
+        length: None,
+    }) else {
         panic!("no upload");
     };
     let upload = MultipartRef { path: path("m"), upload };

@@ -345,7 +345,8 @@ fn the_bucket_s_retention_is_given_to_every_new_version_also_of_multipart_upload
     set_lock(&mut world, Some(default)).unwrap();
     let version = at(&mut world, "k", b"1");
     assert_eq!(remove(&mut world, "k", version, true), Deleted::Locked);
-    let begin = Command::BeginMultipart { path: path("m"), attributes: Attributes::default(), checksum: None };
+    let begin =
+        Command::BeginMultipart { path: path("m"), attributes: Attributes::default(), checksum: None, length: None };
     let Ok(Done::Upload(upload)) = world.run(begin) else { panic!("no upload") };
     let upload = MultipartRef { path: path("m"), upload: UploadId(upload.0) };
     let part = Command::CopyPart {

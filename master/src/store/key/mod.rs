@@ -34,7 +34,10 @@ pub use manifest::{
 };
 pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
-pub use upload::{FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey, StagingRow};
+pub use upload::{
+    AppendedKey, AppendedRow, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey, PartRow, StagingKey,
+    StagingRow,
+};
 
 use super::{Cursor, StoreError, Table};
 use bytes::Bytes;
@@ -133,6 +136,7 @@ pub(crate) enum SystemKind {
     Part = 22,
     Finished = 23,
     Sharing = 24,
+    Appended = 26,
     Due = 30,
     Hold = 31,
     Misplaced = 32,

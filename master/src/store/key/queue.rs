@@ -25,6 +25,8 @@ pub enum Due {
     Finished(UploadId),
     /// A window ends, if its session did not close it.
     Window(SessionId, WindowId),
+    /// An upload that is appended to ends.
+    Appended(UploadId),
 }
 
 impl DueKey {
@@ -51,6 +53,7 @@ impl RowKey for DueKey {
             Due::Staging(upload) => writer.byte(2).u64(upload.0),
             Due::Finished(upload) => writer.byte(3).u64(upload.0),
             Due::Window(session, window) => writer.byte(4).u64(session.0).u64(window.0),
+            Due::Appended(upload) => writer.byte(7).u64(upload.0),
         }
         .finish()
     }
@@ -65,6 +68,7 @@ impl ScannedKey for DueKey {
             2 => Due::Staging(UploadId(reader.u64()?)),
             3 => Due::Finished(UploadId(reader.u64()?)),
             4 => Due::Window(SessionId(reader.u64()?), WindowId(reader.u64()?)),
+            7 => Due::Appended(UploadId(reader.u64()?)),
             _ => return None,
         };
         reader.end(DueKey { due, what })

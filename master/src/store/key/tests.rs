@@ -41,7 +41,7 @@ fn keys_are_pinned() {
     let (upload, session, window) = (UploadId(ID), SessionId(ID), WindowId(9));
     let due = |what| DueKey { due: Stamp(7), what }.encode();
     let multipart = MultipartKey { bucket: BucketId(7), key: "a\0b".to_owned(), upload };
-    let pinned: [(KeyBytes, String); 37] = [
+    let pinned: [(KeyBytes, String); 38] = [
         (current.encode(), "0102030405060708610062".into()),
         (AttributesKey(current).encode(), "0102030405060708610062".into()),
         (InlineKey(InlineId(ID)).encode(), "0102030405060708".into()),
@@ -74,6 +74,7 @@ fn keys_are_pinned() {
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),
         (FinishedKey(upload).encode(), "170102030405060708".into()),
+        (AppendedKey(upload).encode(), "1a0102030405060708".into()),
         (due(Due::Release(ManifestId(ID))), "1e0000000000000007010102030405060708".into()),
         (due(Due::Window(session, window)), "1e00000000000000070401020304050607080000000000000009".into()),
         (HoldKey(Stamp(7)).encode(), "1f0000000000000007".into()),
@@ -87,6 +88,7 @@ fn keys_are_pinned() {
     assert_eq!(hex::encode(HoldersKey::Manifest(ManifestId(ID)).encode()), "21020102030405060708");
     assert_eq!(hex::encode(due(Due::Staging(upload))), "1e0000000000000007020102030405060708");
     assert_eq!(hex::encode(due(Due::Finished(upload))), "1e0000000000000007030102030405060708");
+    assert_eq!(hex::encode(due(Due::Appended(upload))), "1e0000000000000007070102030405060708");
 }
 
 fn current(s3: S3Tag, body: Body, attributes: bool) -> CurrentRow {
@@ -177,8 +179,8 @@ fn values_of_manifests_and_uploads_are_pinned() {
     pin(staging, &format!("0107010002030007{}00000102ac02", "00".repeat(32)));
     let attributes = Attributes { content_type: Some("x".to_owned()), ..Attributes::default() };
     pin(attributes.clone(), "0101017800000000000000000000");
-    let multipart = MultipartRow { attributes, checksum: Some(("C".to_owned(), true)) };
-    pin(multipart, "010101780000000000000000000001014301");
+    let multipart = MultipartRow { attributes, checksum: Some(("C".to_owned(), true)), length: Some(300) };
+    pin(multipart, "01010178000000000000000000000101430101ac02");
     let checksums = BTreeMap::from([("C".to_owned(), Checksum { value: vec![1, 2], parts: None })]);
     let part = PartRow {
         body: Body::Manifest(ManifestId(7)),
@@ -193,6 +195,7 @@ fn values_of_manifests_and_uploads_are_pinned() {
     pin(part, &format!("01020701{root}ac02{}02ac0201014302010200", "ee".repeat(16)));
     let finished = FinishedRow { bucket: BucketId(7), key: "k".to_owned(), committed: None };
     pin(finished, "0107016b00");
+    pin(AppendedRow { bucket: BucketId(7), key: "k".to_owned() }, "0107016b");
 }
 
 #[test]
@@ -297,6 +300,7 @@ fn due() -> impl Strategy<Value = Due> {
         any::<u64>().prop_map(|id| Due::Release(ManifestId(id))),
         any::<u64>().prop_map(|id| Due::Staging(UploadId(id))),
         any::<u64>().prop_map(|id| Due::Finished(UploadId(id))),
+        any::<u64>().prop_map(|id| Due::Appended(UploadId(id))),
         any::<(u64, u64)>().prop_map(|(session, window)| Due::Window(SessionId(session), WindowId(window))),
     ]
 }

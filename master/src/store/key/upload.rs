@@ -83,6 +83,8 @@ pub struct MultipartRow {
     pub attributes: Attributes,
     /// Name of the checksum algorithm asked for, and whether it is of the full object.
     pub checksum: Option<(String, bool)>,
+    /// Of one that is appended to: the length of the whole.
+    pub length: Option<u64>,
 }
 
 impl MultipartKey {
@@ -200,4 +202,26 @@ impl RowKey for FinishedKey {
     }
 }
 
-postcard_records!(StagingRow, MultipartRow, PartRow, FinishedRow);
+/// An open multipart upload that is appended to: its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedKey(pub UploadId);
+
+/// Where to find it when its time is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendedRow {
+    /// In which bucket.
+    pub bucket: BucketId,
+    /// Of which key.
+    pub key: String,
+}
+
+impl RowKey for AppendedKey {
+    const TABLE: Table = Table::System;
+    type Row = AppendedRow;
+
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::system(SystemKind::Appended).u64(self.0.0).finish()
+    }
+}
+
+postcard_records!(StagingRow, MultipartRow, PartRow, FinishedRow, AppendedRow);

@@ -1,6 +1,7 @@
 //! `admin`: looking after the cluster. Needs a key that may administer it.
 
 mod audit;
+mod backup;
 mod collect;
 mod join_token;
 mod key;
@@ -40,6 +41,8 @@ pub(crate) enum AdminVerb {
     Rebalance(rebalance::RebalanceVerb),
     /// Check that every chunk of every file is where it belongs
     Audit(audit::AuditArgs),
+    /// Write the masters' state into a file, for `cairn master restore`
+    Backup(backup::BackupArgs),
 }
 
 /// Verbs of `admin node`.
@@ -68,6 +71,7 @@ impl AdminVerb {
             AdminVerb::Collect(verb) => verb.name(),
             AdminVerb::Rebalance(verb) => verb.name(),
             AdminVerb::Audit(_) => "admin audit",
+            AdminVerb::Backup(_) => "admin backup",
             AdminVerb::Key(verb) => verb.name(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(_)) => "admin join-token create",
         }
@@ -81,7 +85,7 @@ impl AdminVerb {
             AdminVerb::Node(NodeVerb::Set(args)) => args.what_if,
             AdminVerb::Node(NodeVerb::Rm(args)) => args.dry.dry_run,
             AdminVerb::Status | AdminVerb::Node(NodeVerb::Ls) => false,
-            AdminVerb::Collect(_) | AdminVerb::Rebalance(_) | AdminVerb::Audit(_) => false,
+            AdminVerb::Collect(_) | AdminVerb::Rebalance(_) | AdminVerb::Audit(_) | AdminVerb::Backup(_) => false,
             AdminVerb::Key(verb) => verb.dry_run(),
             AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => dry.dry_run,
         }
@@ -100,6 +104,7 @@ pub(crate) async fn run(session: &Session, verb: AdminVerb) -> Result<Tally, Fai
         AdminVerb::Collect(verb) => collect::run(session, verb).await,
         AdminVerb::Rebalance(verb) => rebalance::run(session, verb).await,
         AdminVerb::Audit(args) => audit::run(session, args).await,
+        AdminVerb::Backup(args) => backup::run(session, args).await,
         AdminVerb::Key(verb) => key::run(session, verb).await,
         AdminVerb::JoinToken(join_token::JoinTokenVerb::Create(dry)) => join_token::create(session, dry).await,
     }

@@ -152,7 +152,9 @@ impl Doctor<'_> {
     async fn cluster(&mut self, probe: &Probe, client: &Client) -> Result<(), Failure> {
         let view = client.view();
         let membership = view.membership();
-        let nodes = membership.nodes.values().filter(|node| node.state != NodeState::Removed);
+        // A process that is a gateway alone is reached by nobody of the cluster.
+        let reached = |node: &&Node| node.state != NodeState::Removed && !node.address.is_empty();
+        let nodes = membership.nodes.values().filter(reached);
         let nodes: Vec<&Node> = nodes.collect();
         for node in &nodes {
             let check = if node.roles.chunkserver { "chunkserver" } else { "node" };

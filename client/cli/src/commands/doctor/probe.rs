@@ -47,7 +47,9 @@ impl Probe {
         let took = self.clock.monotonic().saturating_sub(begun);
         let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         let skew_ms = date.and_then(|date| skew(date, self.clock.wall_ms()));
-        Ok(Reached { took, skew_ms, ready: answer.status().is_success() })
+        // The S3 API knows no such path, and says so.
+        let ready = answer.status() != http::StatusCode::SERVICE_UNAVAILABLE;
+        Ok(Reached { took, skew_ms, ready })
     }
 }
 

@@ -9,9 +9,11 @@ use crate::s3::refuse;
 use crate::s3::service::Caller;
 use cairn_client::PutError;
 use cairn_common::error::ErrorKind;
-use cairn_common::file::Checksum;
+use cairn_common::file::{Checksum, Condition};
 use cairn_common::limits::PARTS_MAX;
-use cairn_common::wire::master::{PartInfo, PartsPage};
+use cairn_common::name::FilePath;
+use cairn_common::wire::command::Committed;
+use cairn_common::wire::master::{Found, PartInfo, PartsPage};
 use s3s::dto::{ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use std::collections::BTreeMap;
@@ -26,10 +28,14 @@ pub(crate) async fn complete(
     refuse::customer_keys(&caller.headers)?;
     let stated = Stated::read(&input)?;
     let named = named(input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default())?;
+    let mut repeated = false;
     let checksums = match caller.client.parts(&upload, 0, 0).await {
         Ok(page) => stated.check(&page, &named)?,
         // It may have been completed by an earlier try of this request; then the commit has that one's answer.
-        Err(problem) if problem.kind() == ErrorKind::NotFound => BTreeMap::new(),
+        Err(problem) if problem.kind() == ErrorKind::NotFound => {
+            repeated = true;
+            BTreeMap::new()
+        }
         Err(problem) => return Err(error::operation(problem)),
     };
     let parts = named.into_iter().map(|part| (part.number, part.tag)).collect();
@@ -42,6 +48,7 @@ pub(crate) async fn complete(
             return Err(write_refused(&caller.client, &upload.path, must_exist, PutError::Master(problem)).await);
         }
     };
+    let checksums = if repeated { made_before(caller, &upload.path, &committed).await } else { checksums };
     let sums = Sums::of(&checksums);
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         location: Some(format!("/{}", upload.path)),
@@ -54,9 +61,17 @@ pub(crate) async fn complete(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(dto::tag(&committed.tags)),
-        version_id: dto::version_id(committed.version),
+        version_id: dto::made(committed.version),
         ..CompleteMultipartUploadOutput::default()
     }))
+}
+
+/// The checksums that an earlier try of the request answered with, while the object is still the one that it made.
+async fn made_before(caller: &Caller, path: &FilePath, committed: &Committed) -> BTreeMap<String, Checksum> {
+    match caller.client.stat(path, Condition::default()).await {
+        Ok(Found::Here(info)) if info.stamp == committed.stamp => info.attributes.checksums,
+        _ => BTreeMap::new(),
+    }
 }
 
 /// A part as the client names it.
@@ -212,7 +227,8 @@ mod tests {
                 .collect(),
         };
         let parts = BODIES.iter().enumerate().map(part).collect();
-        PartsPage { parts, more: false, checksum: wanted.map(|(name, full)| (name.to_owned(), full)) }
+        let checksum = wanted.map(|(name, full)| (name.to_owned(), full));
+        PartsPage { parts, more: false, checksum, appended: None }
     }
 
     fn both() -> Vec<Named> {

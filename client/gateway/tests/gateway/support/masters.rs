@@ -80,6 +80,7 @@ struct Upload {
     begun: Stamp,
     attributes: Attributes,
     checksum: Option<(String, bool)>,
+    length: Option<u64>,
     parts: BTreeMap<u32, (PartInfo, Body)>,
 }
 
@@ -105,6 +106,12 @@ impl MemoryMasters {
         };
         let credential = Credential { key, secret: secret.to_owned() };
         self.state.lock().unwrap().keys.insert(access.to_owned(), credential);
+    }
+
+    /// A key whose time is over.
+    pub(crate) fn end_key(&self, access: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.keys.get_mut(access).unwrap().key.expires = Some(Stamp::from_ms(1));
     }
 
     /// Removes a key.
@@ -252,6 +259,7 @@ impl State {
                     parts: page,
                     more: parts.next().is_some(),
                     checksum: upload.checksum.clone(),
+                    appended: upload.length.map(|length| (length, upload.attributes.clone())),
                 })
             }
             MasterRequest::Uploads { bucket, prefix, delimiter, after, limit } => {
@@ -315,10 +323,10 @@ impl State {
                 self.staged.get_mut(&staging).ok_or(Refusal::NoSuchUpload(staging))?.extend(entries);
                 Done::Appended { segments: 0 }
             }
-            Command::BeginMultipart { path, attributes, checksum } => {
+            Command::BeginMultipart { path, attributes, checksum, length } => {
                 let begun = self.stamp();
                 let id = UploadId(begun.0);
-                let upload = Upload { begun, attributes, checksum, parts: BTreeMap::new() };
+                let upload = Upload { begun, attributes, checksum, length, parts: BTreeMap::new() };
                 self.bucket(&path.bucket)?.uploads.insert((path.key, id), upload);
                 Done::Upload(id)
             }
@@ -630,7 +638,11 @@ impl State {
     ) -> Result<Done, Refusal> {
         let (stamp, length) = (self.stamp(), body.length());
         let info = PartInfo { number, stamp, length, md5, checksums };
-        self.upload(upload)?.parts.insert(number, (info, body));
+        let upload = self.upload(upload)?;
+        if upload.length.is_some() && number as usize != upload.parts.len() + 1 {
+            return Err(Refusal::InvalidPartOrder(number));
+        }
+        upload.parts.insert(number, (info, body));
         Ok(Done::Part { md5, length, stamp })
     }
 
@@ -674,13 +686,17 @@ impl State {
         for (index, (number, tag)) in parts.iter().enumerate() {
             let found = upload.parts.get(number).filter(|(info, _)| hex::encode(info.md5) == *tag);
             let (info, body) = found.ok_or(Refusal::InvalidPart(*number))?;
-            if index + 1 < count && info.length < PART_MIN_BYTES {
+            if upload.length.is_none() && index + 1 < count && info.length < PART_MIN_BYTES {
                 return Err(Refusal::PartTooSmall { number: *number, length: info.length });
             }
             md5s.extend_from_slice(&info.md5);
             bodies.push(body.clone());
         }
         let attributes = Attributes { checksums, ..upload.attributes.clone() };
+        let length: u64 = bodies.iter().map(Body::length).sum();
+        if upload.length.is_some_and(|whole| whole != length) {
+            return Err(Refusal::Invalid("the upload is not whole".to_owned()));
+        }
         let body = self.join(bodies);
         let root = match &body {
             Body::Inline(_, hash) => Root(*hash),
@@ -707,7 +723,6 @@ impl State {
 
     fn status(&self) -> Status {
         Status {
-            rebalance: Default::default(),
             membership: membership(),
             heartbeats: BTreeMap::new(),
             usage: Usage::default(),
@@ -720,6 +735,7 @@ impl State {
             leader: Some(NodeId(1)),
             alarms: Vec::new(),
             collect: Default::default(),
+            rebalance: Default::default(),
             entries: self.last,
             commands: self.last,
         }

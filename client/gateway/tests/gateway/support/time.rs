@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// See the module. Its wall clock is the machine's: signatures are checked against that.
+/// See the module. Its wall clock is the machine's, which signatures are checked against, and goes on with it.
 pub(crate) struct ManualClock {
     now: watch::Sender<Duration>,
     /// When those who sleep want to be woken.
@@ -33,7 +33,7 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn wall_ms(&self) -> u64 {
-        SystemClock::new().wall_ms()
+        SystemClock::new().wall_ms() + self.monotonic().as_millis() as u64
     }
 
     fn monotonic(&self) -> Duration {

@@ -271,8 +271,12 @@ impl Run {
         if self.reference.uploads.len() >= 4 {
             return;
         }
-        let begun =
-            self.send(Command::BeginMultipart { path: path(key), attributes: Attributes::default(), checksum: None });
+        let begun = self.send(Command::BeginMultipart {
+            path: path(key),
+            attributes: Attributes::default(),
+            checksum: None,
+            length: None,
+        });
         let Ok(Done::Upload(id)) = begun else { panic!("{begun:?}") };
         self.uploads_begun += 1;
         self.reference.uploads.push(Upload { key: key.to_owned(), id, state: State::Open(BTreeMap::new()) });
