@@ -91,6 +91,9 @@ pub const FRAME_MAX_BYTES: usize = 8 << 20;
 /// Requests in flight on one framed connection.
 pub const FRAME_REQUESTS_MAX: usize = 1024;
 
+/// How far a master's clock may be from what most masters have.
+pub const CLOCKS_APART_MAX_MS: u64 = 5 * 60_000;
+
 /// Life of a session without a renewal.
 pub const SESSION_TTL_MS: u64 = 5 * 60_000;
 /// How often a session is renewed.
