@@ -2,15 +2,19 @@
 
 use crate::api::Keyring;
 use crate::digests::{self, Checkpoint, Checkpoints};
-use crate::machine::{FIRST, StoreMachine, init_state};
+use crate::machine::{FIRST, StoreMachine, conf_in, init_state};
 use crate::members;
+use crate::old_copy;
 use crate::peers::{Links, PeerReply, SnapshotServer, SnapshotTag, Staging};
 use crate::query::QueryError;
-use crate::raft::{EngineLog, Group, GroupConfig, GroupError, GroupMembers, GroupStatus, LogError, LogStore as _};
+use crate::raft::{
+    ConfState, EngineLog, Group, GroupConfig, GroupError, GroupMembers, GroupStatus, LogError, LogStore as _,
+};
 use crate::state::Members;
 use crate::store::{MetaStore as _, MetaView, RocksMemory};
 use crate::stores::Stores;
 use crate::tasks;
+use crate::time::TrustedClock;
 use crate::watch::{self, Heartbeats, Watch};
 use arc_swap::ArcSwapOption;
 use cairn_common::auth::ClusterKey;
@@ -110,6 +114,20 @@ pub enum StartError {
         /// What the identity says.
         expected: ClusterId,
     },
+    /// The leader knows that this master had more.
+    #[error(
+        "the log in {folder} ends with entry {last}, and the leader knows that this master had entry {matched}: an old copy was \
+         put in its place. Bring the right folder back; or take this master out with `cairn admin master remove`, and let a node \
+         with an empty data folder and a new join token take its place"
+    )]
+    OldCopy {
+        /// Where.
+        folder: PathBuf,
+        /// What is there.
+        last: u64,
+        /// What was there.
+        matched: u64,
+    },
     /// A new cluster could not be made.
     #[error("cannot make the cluster: {0}")]
     Bootstrap(MasterError),
@@ -123,6 +141,8 @@ pub struct MasterServer {
     pub(crate) keyring: Keyring,
     pub(crate) stores: Arc<Stores>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, which other masters have a say in.
+    pub(crate) time: Arc<TrustedClock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) scans: Pool,
@@ -144,11 +164,11 @@ pub struct MasterServer {
 }
 
 /// Connections to the other masters.
-struct Peers {
-    node: NodeId,
+pub(crate) struct Peers {
+    pub(crate) node: NodeId,
     credential: Credential,
     cluster: ClusterId,
-    seams: MasterSeams,
+    pub(crate) seams: MasterSeams,
     members: Arc<ArcSwapOption<Members>>,
     joined: Option<Membership>,
     links: Mutex<BTreeMap<NodeId, Arc<FrameClient>>>,
@@ -156,7 +176,7 @@ struct Peers {
 
 impl Peers {
     /// A connection to a master, if it is known where it is.
-    fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
+    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
         if node == self.node {
             return None;
         }
@@ -201,6 +221,8 @@ impl MasterServer {
         if let Some(found) = found.filter(|found| *found != cluster) {
             return Err(StartError::OtherCluster { folder, found, expected: cluster });
         }
+        let time = Arc::new(TrustedClock::new(Arc::clone(&seams.clock), last_ms(&stores, node)?));
+        let seams = MasterSeams { clock: Arc::clone(&time) as Arc<dyn Clock>, ..seams };
         let keyring = Keyring::new(cluster_key, generation);
         let peers = Arc::new(Peers {
             node,
@@ -212,6 +234,7 @@ impl MasterServer {
             links: Mutex::default(),
         });
         let snapshots = Arc::new(SnapshotServer::new(Arc::clone(&stores), Arc::clone(&seams.clock)));
+        old_copy::check(&folder, &peers, &stores, log.last_index()?).await?;
         let group = start_group(node, &peers, &snapshots, machine, log)?;
         let server = Arc::new(MasterServer {
             node,
@@ -220,6 +243,7 @@ impl MasterServer {
             keyring,
             stores,
             clock: seams.clock,
+            time,
             random: seams.random,
             transport: seams.transport,
             scans: Pool::new(SCANS_MAX),
@@ -416,7 +440,15 @@ impl MasterServer {
         self.group.transfer_leader(to).map_err(|error| self.group_error(&error))
     }
 
-    /// Whether a node may speak in the group. A master without a state believes whoever has a node's key.
+    /// Whether a node may speak in the group: it should be in it, or still is. One that is to go hands over first, and must be
+    /// heard until it is out.
+    pub(crate) fn may_speak(&self, node: NodeId) -> bool {
+        let ConfState { voters, voters_outgoing, learners, .. } = self.group.members().conf;
+        let id = u64::from(node.0);
+        self.is_master(node) || [voters, voters_outgoing, learners].iter().any(|members| members.contains(&id))
+    }
+
+    /// Whether a node should be in the group. A master without a state believes whoever has a node's key.
     pub(crate) fn is_master(&self, node: NodeId) -> bool {
         let members = self.members.load();
         let Some(members) = members.as_ref() else { return true };
@@ -427,6 +459,17 @@ impl MasterServer {
     /// A connection to another master, if it is known where it is.
     pub(crate) fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
         self.peers.link(node)
+    }
+
+    /// What the machine's clock says, whether or not it is gone by; milliseconds since 1970.
+    pub(crate) fn own_ms(&self) -> u64 {
+        self.time.own_ms()
+    }
+
+    /// Index of the last entry that another member is known to have had on disk, if this one leads.
+    pub(crate) fn matched(&self, node: NodeId) -> Option<u64> {
+        let members = self.group.members();
+        members.progress.iter().find(|member| member.node == node).map(|member| member.matched)
     }
 
     /// Who votes in the group besides this member.
@@ -528,6 +571,15 @@ impl MasterServer {
             GroupError::Stopped => MasterError::Unavailable("this master is stopping".to_owned()),
         }
     }
+}
+
+/// The time of the newest command in a state whose group has others to ask what time it is.
+fn last_ms(stores: &Stores, node: NodeId) -> Result<Option<u64>, StartError> {
+    let store = stores.current();
+    let stamp = store.applied()?.stamp;
+    let conf = conf_in(store.as_ref())?;
+    let is_alone = conf.voters == [u64::from(node.0)];
+    Ok((stamp > Stamp::ZERO && !is_alone).then(|| stamp.ms()))
 }
 
 /// Opens the log and brings it and the state together: a new cluster's first master makes both.

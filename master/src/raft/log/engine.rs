@@ -204,6 +204,7 @@ impl LogStore for EngineLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cairn_common::seam::must_fail_without;
     use std::path::PathBuf;
 
     /// A log of some entries in `folder`, closed again; its file.
@@ -260,6 +261,11 @@ mod tests {
         }
         RealDisk.replace(&file, &whole).unwrap();
         assert_eq!(EngineLog::open(&log).unwrap().last_index().unwrap(), 50);
+    }
+
+    #[test]
+    fn a_tail_that_is_cut_although_it_was_synced_is_noticed() {
+        must_fail_without("cut-synced-tail", damage_before_what_was_synced_is_told_and_nothing_is_changed);
     }
 
     #[test]
