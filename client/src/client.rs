@@ -5,6 +5,7 @@ use crate::cluster::{ClusterView, Directory};
 use crate::error::ConnectError;
 use crate::health::Health;
 use crate::options::ClientConfig;
+use crate::scout::Scout;
 use crate::session::Sessions;
 use arc_swap::ArcSwap;
 use cairn_common::error::ErrorKind;
@@ -60,8 +61,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) parallel: usize,
-    /// Whether uploads ask for chunks by name first.
-    pub(crate) find: bool,
+    /// When uploads ask for chunks by name first; `None`: never.
+    pub(crate) scout: Option<Scout>,
     view: ArcSwap<ClusterView>,
     /// Copies beyond the quorum that are still being written.
     pub(crate) background: TaskTracker,
@@ -132,7 +133,7 @@ impl Client {
             directory,
             sessions: Sessions::default(),
             parallel: config.parallel.max(1),
-            find: config.find,
+            scout: config.find.then(Scout::default),
             view: ArcSwap::from_pointee(view),
             background: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -47,9 +47,11 @@ mod health;
 mod options;
 mod put;
 mod replicas;
+mod scout;
 mod session;
 mod source;
 mod uploads;
+mod versions;
 
 pub use admin::NewKey;
 pub use backup::Backup;

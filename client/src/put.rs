@@ -84,7 +84,6 @@ impl Client {
             root: RootHasher::new(),
             segment: Vec::new(),
         };
-        let mut scout = self.inner.find.then(Scout::default);
         let mut cutter = Cutter::new(self, target.1, chunking, intake, digest, head);
         let mut writing = FuturesOrdered::new();
         loop {
@@ -97,15 +96,10 @@ impl Client {
                     Some(written) = writing.next() => written,
                     cut = &mut cutting, if may_cut => break cut?,
                 };
-                let written = written?;
-                if let Some(scout) = &mut scout {
-                    scout.learn(written.found);
-                }
-                upload.took(written, progress.as_deref()).await?;
+                upload.took(written?, progress.as_deref()).await?;
             };
             let Some((chunk, held)) = cut else { break };
-            let offer = scout.as_mut().is_some_and(Scout::asks);
-            writing.push_back(write_cut(Arc::clone(&self.inner), upload.target.clone(), chunk, held, offer));
+            writing.push_back(write_cut(Arc::clone(&self.inner), upload.target.clone(), chunk, held));
         }
         while let Some(written) = writing.next().await {
             upload.took(written?, progress.as_deref()).await?;
@@ -191,37 +185,8 @@ async fn write_cut(
     target: Target,
     chunk: VerifiedChunk,
     held: Arc<Held>,
-    offer: bool,
 ) -> Result<Written, PutError> {
-    replicas::write(&inner, &target, chunk, held, offer).await
-}
-
-/// Chunks in a row that were not there after which only some are still asked for.
-const MISSES_IN_A_ROW: u32 = 8;
-/// Of those, one in so many.
-const ASK_EVERY: u32 = 8;
-
-/// Decides for which chunks of an upload it is worth asking whether they are there: asking costs a call before the bytes. A resumed or
-/// slightly changed file has long runs of known chunks, so a miss says little and a run of misses much.
-#[derive(Default)]
-struct Scout {
-    misses: u32,
-    since: u32,
-}
-
-impl Scout {
-    fn asks(&mut self) -> bool {
-        self.since += 1;
-        let asks = self.misses < MISSES_IN_A_ROW || self.since >= ASK_EVERY;
-        if asks {
-            self.since = 0;
-        }
-        asks
-    }
-
-    fn learn(&mut self, found: bool) {
-        self.misses = if found { 0 } else { self.misses.saturating_add(1) };
-    }
+    replicas::write(&inner, &target, chunk, held).await
 }
 
 /// How a body is to be read.
@@ -477,19 +442,6 @@ fn entries_of(written: &[Written]) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn chunks_are_asked_for_until_many_in_a_row_are_missing_and_again_from_the_first_hit_on() {
-        let mut scout = Scout::default();
-        for _ in 0..MISSES_IN_A_ROW {
-            assert!(scout.asks());
-            scout.learn(false);
-        }
-        let asked: Vec<bool> = (0..2 * ASK_EVERY).map(|_| scout.asks()).collect();
-        assert_eq!(asked.iter().filter(|asked| **asked).count(), 2);
-        scout.learn(true);
-        assert!((0..MISSES_IN_A_ROW).all(|_| scout.asks()));
-    }
 
     fn is_send<T: Send>(_: &T) {}
 

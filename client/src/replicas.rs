@@ -66,21 +66,23 @@ enum Job {
     Touch,
 }
 
-/// Writes a chunk to a quorum. `offer`: nodes that have it already are not sent its bytes, if the tokens allow to ask.
+/// Writes a chunk to a quorum. Where the client's scout thinks so, nodes are asked for it first, and those that have it are not
+/// sent its bytes.
 pub(crate) async fn write(
     inner: &Arc<Inner>,
     target: &Target,
     chunk: VerifiedChunk,
     held: Arc<Held>,
-    offer: bool,
 ) -> Result<Written, PutError> {
     let (address, length) = (chunk.address(), chunk.length());
-    if !offer {
+    let Some(scout) = inner.scout.as_ref().filter(|scout| scout.asks()) else {
         return reach_quorum(inner, target, address, length, &Job::Put(chunk, held)).await;
-    }
+    };
     let sent = Arc::new(AtomicUsize::new(0));
     let written = reach_quorum(inner, target, address, length, &Job::Offer(chunk, held, Arc::clone(&sent))).await?;
-    Ok(Written { found: sent.load(Ordering::Relaxed) == 0, ..written })
+    let found = sent.load(Ordering::Relaxed) == 0;
+    scout.learn(found);
+    Ok(Written { found, ..written })
 }
 
 /// Gets new receipts for a chunk that was written before, without its bytes.

@@ -11,6 +11,7 @@ pub mod store;
 
 mod api;
 mod digests;
+mod lifecycle;
 mod machine;
 mod members;
 mod old_copy;

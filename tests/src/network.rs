@@ -30,6 +30,13 @@ impl Cluster {
         self.ip(from, &["route", "del", "blackhole", &self.address(to)?])
     }
 
+    /// Loses every packet from a process to this machine, where the clients run: to them it is as if it were not there, to the others
+    /// nothing changes.
+    pub fn hide_from_clients(&self, name: &str) -> Result<()> {
+        let clients = format!("10.87.{}.1", self.saved("cluster.env", "SUBNET")?);
+        self.ip(name, &["route", "add", "blackhole", &clients])
+    }
+
     /// Runs `ip` in the namespace of a process.
     fn ip(&self, name: &str, arguments: &[&str]) -> Result<()> {
         let space = format!("cairn-{}-{name}", self.saved("cluster.env", "SUBNET")?);

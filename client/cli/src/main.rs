@@ -11,12 +11,14 @@ mod failure;
 mod filter;
 mod listing;
 mod local;
+mod memory;
 mod names;
 mod output;
 mod pairs;
 mod profile;
 #[cfg(test)]
 mod reference;
+mod relay;
 mod roles;
 mod run;
 mod sigv4;
@@ -27,7 +29,6 @@ mod walk;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cairn_common::seam::bound_arenas();
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Err(reason) = cairn_common::seam::check_seeded_bug() {
         eprintln!("cairn: {reason}");

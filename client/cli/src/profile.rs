@@ -12,6 +12,7 @@
 //! two clusters can meet in one command.
 
 use crate::failure::{Exit, Failure};
+use crate::relay::Direct;
 use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ pub(crate) struct ConnectionArgs {
     /// URL of the S3 API, for signed URLs and settings of other programs [env: CAIRN_S3_ENDPOINT, or AWS_ENDPOINT_URL_S3]
     #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     pub(crate) s3_endpoint: Option<String>,
+    /// Whether bytes of files go straight to and from the chunkservers, or through the HTTP API
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Connection")]
+    pub(crate) direct: Direct,
     /// File with the access key and the secret, a line each, as servers write admin.key
     /// [env: CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, or AWS_…]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]

@@ -14,6 +14,8 @@ pub const SEEDED_BUGS: &[&str] = &[
     "drop-without-confirmation",
     "confirm-at-any-epoch",
     "confirm-without-touch",
+    "drop-under-window",
+    "no-touch-floor",
     "collect-without-horizon",
     "no-collect-fuse",
     // Masters.

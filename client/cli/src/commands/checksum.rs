@@ -177,7 +177,7 @@ impl Digest {
     fn finish(self) -> String {
         match self {
             Digest::Blake3(hasher) => hasher.finalize().to_hex().to_string(),
-            Digest::Sha256(context) => hex::encode(context.finish()),
+            Digest::Sha256(context) => hex::encode(context.finish().as_ref()),
         }
     }
 }

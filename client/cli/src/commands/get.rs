@@ -12,20 +12,23 @@ use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, FilterArgs};
 use crate::local::{Partial, make_folders, prepare, write_file};
 use crate::names::{BadName, LocalPlace, LocalPlaces};
+use crate::relay::verified;
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{MTIME, mtime_of};
 use bytes::Bytes;
 use cairn_client::{Client, FileReader, GetError, GetOptions};
 use cairn_common::error::ErrorKind;
-use cairn_common::file::{Condition, TagCondition};
+use cairn_common::file::{Condition, FileInfo, TagCondition};
 use cairn_common::name::FilePath;
 use cairn_common::wire::master::RangeWanted;
 use clap::Args;
+use futures::TryStreamExt as _;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::pin::Pin;
 
 /// Arguments of `get`.
 #[derive(Args, Debug)]
@@ -162,11 +165,17 @@ pub(super) async fn one(session: &Session, item: Item, dry_run: bool) -> Result<
     let file = opened.map_err(|error| told(error.into()))?;
     let info = file.info().clone();
     let target = session.pool.run(move || prepare(&root, &relative)).await?;
-    let (partial, kept, file) = resume(session, (&client, &path), &target, file).await?;
+    // Small files come from the masters.
+    let from_chunkservers = file.manifest().is_some();
+    let (partial, kept, rest) = resume(session, (&client, &path), &target, file).await?;
+    let rest = match from_chunkservers {
+        true => either_way(session, &client, &from, (&info, kept), rest).await?,
+        false => rest.map_err(Failure::from).boxed(),
+    };
     let modified = info.attributes.user.get(MTIME).and_then(|text| mtime_of(text));
     let bar = session.out.bar();
-    let body = file.map(|piece| {
-        let piece = piece.map_err(|error| Failure::from(error).at(&from))?;
+    let body = rest.map(|piece| {
+        let piece = piece.map_err(|failure| failure.at(&from))?;
         bar.inc(piece.len() as u64);
         Ok(piece)
     });
@@ -202,11 +211,41 @@ async fn resume(
         return Ok((partial, kept, stream::empty().boxed()));
     }
     let condition = Condition { if_match: Some(TagCondition::OneOf(vec![tag])), ..Condition::default() };
-    let rest = client.get(path, GetOptions { range: RangeWanted::From(kept), condition }).await;
+    let rest =
+        client.get(path, GetOptions { range: RangeWanted::From(kept), condition, ..GetOptions::default() }).await;
     match rest.and_then(|outcome| outcome.into_file()) {
         Ok(rest) => Ok((partial, kept, rest.boxed())),
         // Replaced meanwhile: the version that was opened can still be read, from its beginning.
         Err(error) if error.kind() == ErrorKind::Conflict => Ok((partial, 0, file.boxed())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The rest of the body from the chunkservers, or through the HTTP API where that is the way or the chunkservers cannot be reached.
+async fn either_way(
+    session: &Session,
+    client: &Client,
+    from: &Remote,
+    (info, kept): (&FileInfo, u64),
+    rest: BoxStream<'static, Result<Bytes, GetError>>,
+) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
+    if kept == info.length {
+        return Ok(stream::empty().boxed());
+    }
+    let profile = from.profile.as_deref();
+    let mut rest = rest.peekable();
+    let mut relay = session.clients.relay(profile)?;
+    if relay.is_none()
+        && let Some(Err(error @ GetError::ChunkUnreadable { .. })) = Pin::new(&mut rest).peek().await
+        && error.kind() == ErrorKind::Unavailable
+    {
+        relay = session.clients.fall_back(profile)?;
+        if relay.is_some() {
+            session.out.note("the chunkservers cannot be reached from here; going through the HTTP API");
+        }
+    }
+    let Some(relay) = relay else { return Ok(rest.map_err(Failure::from).boxed()) };
+    let path = from.file()?;
+    let body = relay.get(&path, kept, &info.tags.native()).await?;
+    Ok(verified(client.clone(), path, (info.tags.root, info.length, kept), body))
 }

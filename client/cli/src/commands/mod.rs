@@ -20,6 +20,7 @@ pub(crate) mod presign;
 pub(crate) mod put;
 pub(crate) mod rb;
 mod records;
+mod relayed;
 pub(crate) mod rm;
 pub(crate) mod s3_config;
 pub(crate) mod stat;

@@ -1,6 +1,7 @@
 //! `put`: local files into a bucket, streamed straight to the chunkservers.
 
 use super::records::ActionRecord;
+use super::relayed;
 use crate::address::{Address, Remote};
 use crate::args::DryRun;
 use crate::failure::{Exit, Failure};
@@ -11,6 +12,7 @@ use crate::transfer::{Did, Tally, each};
 use crate::units::{MTIME, mtime_text};
 use crate::walk::{Found, Links, walk};
 use cairn_client::{Client, Inspector, Progress, PutError, PutOptions, RefusedBody};
+use cairn_common::error::ErrorKind;
 use cairn_common::file::{Attributes, Checksum, Condition, TagCondition};
 use clap::Args;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -224,6 +226,10 @@ async fn from_stdin(session: &Session, sending: &Sending, client: &Client, to: R
         session.out.action(&record, true)?;
         return Ok(Did::Done(0));
     }
+    if session.clients.relay(to.profile.as_deref())?.is_some() {
+        let failure = Failure::new(Exit::Unsupported, "standard input cannot go through the HTTP API").at(&to);
+        return Err(failure.advise("store it in a file first, or put that with curl -T -"));
+    }
     let (options, sent) = options(session, sending);
     let committed = client.put(&to.file()?, tokio::io::stdin(), options).await;
     let committed = committed.map_err(|error| Failure::from(error).at(&to))?;
@@ -249,6 +255,9 @@ pub(super) async fn from_file(
         session.out.action(&record, true)?;
         return Ok(Did::Done(metadata.len()));
     }
+    if let Some(relay) = session.clients.relay(to.profile.as_deref())? {
+        return relayed::put(session, &relay, sending, (path, &to), record).await;
+    }
     let (mut options, sent) = options(session, sending);
     if let Some(mtime) = metadata.modified().ok().and_then(mtime_text) {
         options.attributes.user.entry(MTIME.to_owned()).or_insert(mtime);
@@ -258,6 +267,11 @@ pub(super) async fn from_file(
     options.inspector = Some(Box::new(Unchanged { path: path.to_owned(), before: metadata }));
     let committed = match client.put(&file, body, options).await {
         Err(PutError::Source(error)) => return Err(local(&error)),
+        Err(error @ PutError::ShortOfQuorum { .. }) if error.kind() == ErrorKind::Unavailable => {
+            let Some(relay) = session.clients.fall_back(to.profile.as_deref())? else { return Err(error.into()) };
+            session.out.note("too few chunkservers can be reached from here; going through the HTTP API");
+            return relayed::put(session, &relay, sending, (path, &to), record).await;
+        }
         committed => committed?,
     };
     let record = ActionRecord { found: Some(sent.found.load(Ordering::Relaxed)), ..record };
@@ -266,26 +280,34 @@ pub(super) async fn from_file(
 }
 
 /// Refuses a file that was changed while it was read: what was read may be a mix of two states that never existed.
-struct Unchanged {
-    path: PathBuf,
-    before: Metadata,
+pub(super) struct Unchanged {
+    pub(super) path: PathBuf,
+    pub(super) before: Metadata,
 }
 
 impl Inspector for Unchanged {
     fn update(&mut self, _bytes: &[u8]) {}
 
     fn finish(self: Box<Self>, _md5: Option<[u8; 16]>) -> Result<BTreeMap<String, Checksum>, RefusedBody> {
+        self.check()?;
+        Ok(BTreeMap::new())
+    }
+}
+
+impl Unchanged {
+    /// Whether the file is as it was; else why not.
+    pub(super) fn check(&self) -> Result<(), String> {
         let state = |metadata: &Metadata| {
             let changed = (metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec());
             (metadata.dev(), metadata.ino(), metadata.len(), changed)
         };
         match std::fs::metadata(&self.path) {
-            Ok(after) if state(&after) == state(&self.before) => Ok(BTreeMap::new()),
+            Ok(after) if state(&after) == state(&self.before) => Ok(()),
             // Replaced by rename, or removed: what was opened was whole, and is stored as it was.
-            Ok(after) if after.ino() != self.before.ino() || after.dev() != self.before.dev() => Ok(BTreeMap::new()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Ok(_) => Err("it was changed while it was read".into()),
-            Err(error) => Err(format!("it cannot be looked at any more: {error}").into()),
+            Ok(after) if after.ino() != self.before.ino() || after.dev() != self.before.dev() => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Ok(_) => Err("it was changed while it was read".to_owned()),
+            Err(error) => Err(format!("it cannot be looked at any more: {error}")),
         }
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod arrival;
 mod buckets;
 mod copy;
+mod cors;
 mod delete;
 mod dto;
 mod error;
@@ -16,20 +17,25 @@ mod expect;
 mod get;
 mod head;
 mod host;
+mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod put;
 mod refuse;
 mod render;
 mod route;
 mod service;
+mod sharing;
 mod tagging;
 mod unset;
+mod versioning;
 mod xml_body;
 
 pub(crate) use get::report;
 
 use self::arrival::Arrival;
+use self::cors::CrossOrigin;
 use self::head::{Head, Signer};
 use self::host::BaseDomains;
 use self::route::Route;
@@ -94,7 +100,28 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
         let message = "Too many requests are being served; please reduce your request rate";
         render::refusal(error::error(S3ErrorCode::SlowDown, message), region, log)
     };
-    observe(&front, Api::S3, request, |request, log| admit(Arc::clone(&door), request, log), busy).await
+    observe(&front, Api::S3, request, |request, log| receive(Arc::clone(&door), request, log), busy).await
+}
+
+/// Answers what browsers ask first; tells their scripts whether they may see the answer to anything else.
+async fn receive(door: Arc<Door>, request: Request, log: Arc<RequestLog>) -> Response {
+    let (parts, body) = request.into_parts();
+    let script = CrossOrigin::of(&parts, &door.domains);
+    if CrossOrigin::is_question(&parts) {
+        log.set_operation("Preflight");
+        let region = &door.front.options.region;
+        return cors::answer(script, &door.front)
+            .await
+            .unwrap_or_else(|refusal| render::refusal(refusal, region, &log));
+    }
+    let front = Arc::clone(&door.front);
+    let mut response = admit(door, Request::from_parts(parts, body), log).await;
+    if let Some(script) = script
+        && let Some(headers) = script.headers(&front).await
+    {
+        response.headers_mut().extend(headers);
+    }
+    response
 }
 
 /// Reads the head, sets the body aside or puts bounds around it, and lets `s3s` do the rest.
@@ -169,4 +196,44 @@ fn document_digests(parts: &http::request::Parts, head: Head) -> S3Result<Expect
         headers.remove("x-amz-sdk-checksum-algorithm");
     }
     expect::read(&headers, head.payload)
+}
+
+/// Every header of S3 that is parsed, with this value.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_header(data: &[u8]) {
+    use s3s::dto::{CopySource, ETagCondition, Range};
+    if let Ok(text) = std::str::from_utf8(data) {
+        if let Ok(source) = CopySource::parse(text) {
+            let _ = dto::source(&source);
+        }
+        if let cairn_common::wire::master::RangeWanted::FromTo(start, end) = dto::range(Range::parse(text).ok()) {
+            assert!(start < end || end == u64::MAX, "an empty range was understood");
+        }
+    }
+    let _ = ETagCondition::parse_http_header(data);
+    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
+    for name in ["authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-tagging"] {
+        let Ok(request) = http::Request::builder().uri("/b/k").header("host", "x").header(name, &value).body(()) else {
+            return;
+        };
+        let _ = head::read(&request.into_parts().0, "us-east-1");
+    }
+}
+
+/// An address: whose query may carry a signature.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_address(uri: &http::Uri) {
+    let Ok(request) = http::Request::builder().uri(uri.clone()).header("host", "x").body(()) else { return };
+    let _ = head::read(&request.into_parts().0, "us-east-1");
+}
+
+/// An XML document.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_document(data: &[u8]) {
+    use s3s::dto::{CompletedMultipartUpload, CreateBucketConfiguration, Delete, Tagging};
+    use s3s::xml::{Deserialize, Deserializer};
+    let _ = Delete::deserialize(&mut Deserializer::new(data));
+    let _ = CompletedMultipartUpload::deserialize(&mut Deserializer::new(data));
+    let _ = Tagging::deserialize(&mut Deserializer::new(data));
+    let _ = CreateBucketConfiguration::deserialize(&mut Deserializer::new(data));
 }
