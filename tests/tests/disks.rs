@@ -1,5 +1,8 @@
 //! Disks that fail while their node goes on, and disks that are full.
 
+// Helpers of tests are tests: what fails in them fails the test.
+#![allow(clippy::unwrap_used)]
+
 use cairn_tests::settings::{report, seed};
 use cairn_tests::suites::disks::{Fault, all_full, one_disk};
 

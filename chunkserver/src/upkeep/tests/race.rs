@@ -103,7 +103,7 @@ async fn client(world: &World, files: &Files, count: &Count, race: Race, chunks:
     let random = SeededRandom::new(seed);
     let mut window = files.open(world);
     while count.commits.get() < race.commits {
-        if random.number() % 4 == 0 {
+        if random.number().is_multiple_of(4) {
             files.close(world, window);
             pass(&random).await;
             window = files.open(world);
@@ -117,7 +117,7 @@ async fn client(world: &World, files: &Files, count: &Count, race: Race, chunks:
             pass(&random).await;
         }
         // Some windows end before their receipts are used.
-        if random.number() % 32 == 0 {
+        if random.number().is_multiple_of(32) {
             files.close(world, window);
         }
         if !files.commit(world, chunk, window) {
@@ -128,7 +128,7 @@ async fn client(world: &World, files: &Files, count: &Count, race: Race, chunks:
         one_more(&count.commits);
         all_there.then(|| one_more(&count.hits));
         pass(&random).await;
-        if random.number() % 16 == 0 {
+        if random.number().is_multiple_of(16) {
             is_stored(world, chunk).await;
         }
         files.remove(world, chunk);
