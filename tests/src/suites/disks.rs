@@ -147,7 +147,7 @@ pub fn one_disk(fault: Fault, seed: u64) -> Result<Counted> {
         let scene = Scene::start(fault).await?;
         scene.write("before", 24).await?;
         audited(&scene.cluster).await?;
-        let options = LoadOptions { workers: 3, seed, name: "load".to_owned(), strict: true };
+        let options = LoadOptions { workers: 1, seed, name: "load".to_owned(), strict: true };
         let load = Load::start(&scene.client, &scene.oracle, &options);
         scene.strike(fault).await?;
         load.finish().await?;
