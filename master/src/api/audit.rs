@@ -31,6 +31,9 @@ const EPOCH_TRIES: u32 = 3;
 /// Chunks of a stretch after which it ends early.
 const STRETCH_CHUNKS: u64 = 20_000;
 
+/// Time after which it ends early as well: who asked must hear something before the connection counts as dead.
+const STRETCH_TIME: Duration = Duration::from_secs(2);
+
 /// Ways to chunkservers.
 type Links = BTreeMap<NodeId, RemoteChunkserver>;
 
@@ -43,11 +46,15 @@ impl MasterServer {
         let links = self.links()?;
         let mut silent = BTreeSet::new();
         let mut first = usize::from(from.0);
-        while first < SLOTS && audited.chunks < STRETCH_CHUNKS && audited.findings.len() < FINDINGS_MAX {
+        let begun = self.clock.monotonic();
+        let in_time = || self.clock.monotonic().saturating_sub(begun) < STRETCH_TIME;
+        while first < SLOTS && audited.chunks < STRETCH_CHUNKS && audited.findings.len() < FINDINGS_MAX && in_time() {
             let count = (SLOTS - first).min(usize::from(COMPARED_SLOTS_MAX));
             let filled = filled(&links, first, count, &mut silent).await;
-            for slot in first..first + count {
-                let slot = Slot(slot as u16);
+            let end = first + count;
+            // One slot at least, so that it comes to its end.
+            while first < end {
+                let slot = Slot(first as u16);
                 let mut holders = BTreeMap::new();
                 for node in filled.get(&slot).into_iter().flatten() {
                     match inventory(&links[node], slot).await {
@@ -56,8 +63,11 @@ impl MasterServer {
                     }
                 }
                 self.audit_slot(slot, holders, &links, deep, &mut audited).await?;
+                first += 1;
+                if !in_time() {
+                    break;
+                }
             }
-            first += count;
         }
         silent.into_iter().for_each(|node| audited.note(Finding::Silent(node)));
         audited.next = (first < SLOTS).then_some(Slot(first as u16));

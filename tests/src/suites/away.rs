@@ -57,7 +57,7 @@ pub fn one_after_the_other(absence: Absence, seed: u64, rounds: usize) -> Result
     block_on(async {
         let cluster = Cluster::start(plan(matches!(absence, Absence::CutOff | Absence::Unheard)))?;
         let (client, oracle) = (client_with_bucket(&cluster).await?, Arc::new(Oracle::default()));
-        let options = LoadOptions { workers: 4, seed, name: "away".to_owned(), strict: true };
+        let options = LoadOptions { workers: 2, seed, name: "away".to_owned(), strict: true };
         let load = Load::start(&client, &oracle, &options);
         let mut dice = Dice::new(seed, "away");
         for name in cluster.plan().chunk_nodes().iter().cycle().take(rounds) {
@@ -131,7 +131,7 @@ pub fn twin(seed: u64) -> Result<Counted> {
     block_on(async {
         let cluster = Cluster::start(plan(false))?;
         let (client, oracle) = (client_with_bucket(&cluster).await?, Arc::new(Oracle::default()));
-        let options = LoadOptions { workers: 3, seed, name: "twin".to_owned(), strict: true };
+        let options = LoadOptions { workers: 2, seed, name: "twin".to_owned(), strict: true };
         let load = Load::start(&client, &oracle, &options);
         let mut dice = Dice::new(seed, "twin");
         wait(&mut dice, 1000, 2000).await;

@@ -37,8 +37,8 @@ pub enum Fault {
 const NAME: &str = "chunkserver-1";
 const LABEL: &str = "disk-2";
 /// All disks the same, whatever they lie on; everything read back all the time.
-const CONFIG: &str = "repair-pause = 1\nscrub-pause = 1\nscrub-rate = 256\ndisk-capacity = 419430400\n";
-const IMAGE_BYTES: u64 = 512 << 20;
+const CONFIG: &str = "repair-pause = 1\nscrub-pause = 1\nscrub-rate = 256\ndisk-capacity = 838860800\n";
+const IMAGE_BYTES: u64 = 1 << 30;
 /// Bytes that the store of a disk with failing syncs has, in MiB.
 const STORE_MIB: u32 = 64;
 /// Space that came back must be in use again after this time.
@@ -100,19 +100,29 @@ impl Scene {
             Fault::Unreadable => {
                 let packs = std::fs::read_dir(at.join("packs"))?.map(|entry| Ok(entry?.path()));
                 self.disk.make_unreadable(&packs.collect::<Result<Vec<_>>>()?)?;
-                self.reported("a damaged copy", |report| report.damaged > 0 || report.fault.is_some()).await
+                self.write("unreadable", 8).await
             }
-            Fault::FailingSync => {
-                self.write("dry", 150).await?;
-                self.reported("an error", |report| report.fault.is_some() || report.free_bytes == 0).await
-            }
+            Fault::FailingSync => self.write("dry", 150).await,
             Fault::ReadOnly => {
                 self.disk.turn_read_only()?;
-                self.write("read-only", 8).await?;
-                self.reported("an error", |report| report.fault.is_some()).await
+                self.write("read-only", 8).await
             }
             Fault::Full => self.use_up(Resource::Room).await,
             Fault::NoInodes => self.use_up(Resource::Inodes).await,
+        }
+    }
+
+    /// Whether the masters are told of it.
+    async fn is_told(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Unreadable => {
+                self.reported("a damaged copy", |report| report.damaged > 0 || report.fault.is_some()).await
+            }
+            Fault::FailingSync => {
+                self.reported("an error", |report| report.fault.is_some() || report.free_bytes == 0).await
+            }
+            Fault::ReadOnly => self.reported("an error", |report| report.fault.is_some()).await,
+            Fault::Full | Fault::NoInodes => Ok(()),
         }
     }
 
@@ -137,10 +147,11 @@ pub fn one_disk(fault: Fault, seed: u64) -> Result<Counted> {
         let scene = Scene::start(fault).await?;
         scene.write("before", 24).await?;
         audited(&scene.cluster).await?;
-        let options = LoadOptions { workers: 3, seed, name: "load".to_owned(), strict: true };
+        let options = LoadOptions { workers: 1, seed, name: "load".to_owned(), strict: true };
         let load = Load::start(&scene.client, &scene.oracle, &options);
         scene.strike(fault).await?;
         load.finish().await?;
+        scene.is_told(fault).await?;
         let processes = scene.cluster.processes()?;
         ensure!(processes.iter().all(|process| process.pid.is_some()), "a node died of one disk: {processes:?}");
         audited(&scene.cluster).await?;

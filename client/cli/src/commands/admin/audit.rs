@@ -9,6 +9,7 @@ use cairn_common::ids::{NodeId, Slot};
 use cairn_common::wire::master::{Audited, Finding};
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Arguments of `admin audit`.
 #[derive(Args, Debug)]
@@ -118,8 +119,11 @@ pub(super) async fn run(session: &Session, args: AuditArgs) -> Result<Tally, Fai
     let name = |node: &NodeId| membership.nodes.get(node).map_or_else(|| node.to_string(), |node| node.name.clone());
     let mut total = AuditRecord { deep: args.deep, ..AuditRecord::default() };
     let mut from = Slot(0);
+    let mut silent: BTreeSet<NodeId> = BTreeSet::new();
     loop {
-        let audited = client.audit(from, args.deep).await?;
+        let mut audited = client.audit(from, args.deep).await?;
+        // A node that does not answer is one finding, in however many stretches.
+        audited.findings.retain(|finding| !matches!(finding, Finding::Silent(node) if !silent.insert(*node)));
         for finding in &audited.findings {
             session.out.record(&record(finding, &name))?;
         }
