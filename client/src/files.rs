@@ -8,6 +8,7 @@ use cairn_common::file::{Attributes, Condition, FileInfo};
 use cairn_common::ids::NodeId;
 use cairn_common::manifest::Extent;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::version::VersionId;
 use cairn_common::wire::chunk::{ChunkError, ChunkStat, StatChunk};
 use cairn_common::wire::command::{Command, Committed, CopyFile, Deleted, Done};
 use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, MasterRequest, WhereEntry, WherePage};
@@ -15,7 +16,17 @@ use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, Master
 impl Client {
     /// The current version of a file, or that the caller has it by its condition. Linearizable (P2).
     pub async fn stat(&self, path: &FilePath, condition: Condition) -> Result<Found<FileInfo>, Error> {
-        match self.ask(MasterRequest::Stat { path: path.clone(), condition }).await? {
+        self.stat_version(path, None, condition).await
+    }
+
+    /// As [`Client::stat`], of any version; `None`: the current one.
+    pub async fn stat_version(
+        &self,
+        path: &FilePath,
+        version: Option<VersionId>,
+        condition: Condition,
+    ) -> Result<Found<FileInfo>, Error> {
+        match self.ask(MasterRequest::Stat { path: path.clone(), version, condition }).await? {
             MasterReply::File(found) => Ok(*found),
             _ => Err(wrong_reply().into()),
         }
@@ -29,7 +40,8 @@ impl Client {
         }
     }
 
-    /// Removes files of one bucket, at most 1,000, each by itself; the answers are in the order of the files.
+    /// Removes files of one bucket, at most 1,000, each by itself; the answers are in the order of the files. Where the bucket
+    /// keeps versions, they stay, under a mark.
     pub async fn delete(&self, bucket: &BucketName, files: Vec<(Key, Condition)>) -> Result<Vec<Deleted>, Error> {
         match self.write(Command::DeleteFiles { bucket: bucket.clone(), files }).await? {
             Done::Deleted(deleted) => Ok(deleted),
@@ -47,7 +59,12 @@ impl Client {
         condition: Condition,
         attributes: Option<Attributes>,
     ) -> Result<Committed, Error> {
-        let copy = CopyFile { from: from.clone(), from_condition, to: to.clone(), condition, attributes };
+        let (from, to) = (from.clone(), to.clone());
+        self.copy_version(CopyFile { from, from_version: None, from_condition, to, condition, attributes }).await
+    }
+
+    /// As [`Client::copy`], of any version.
+    pub async fn copy_version(&self, copy: CopyFile) -> Result<Committed, Error> {
         self.committed(Command::CopyFile(Box::new(copy))).await
     }
 
@@ -62,9 +79,9 @@ impl Client {
         self.committed(Command::RenameFile { from: from.clone(), to: to.clone(), from_condition, condition }).await
     }
 
-    /// Gives the current version of a file other labels. It stays the same version, with the same tag and time.
-    pub async fn set_tags(&self, path: &FilePath, tags: Tags) -> Result<(), Error> {
-        self.write(Command::SetTags { path: path.clone(), tags }).await?;
+    /// Gives a version of a file (`None`: the current one) other labels. It stays the same version, with the same tag and time.
+    pub async fn set_tags(&self, path: &FilePath, version: Option<VersionId>, tags: Tags) -> Result<(), Error> {
+        self.write(Command::SetTags { path: path.clone(), version, tags }).await?;
         Ok(())
     }
 

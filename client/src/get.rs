@@ -84,11 +84,11 @@ impl futures::Stream for FileReader {
 }
 
 impl Client {
-    /// Opens the current version of a file. `Ok`: reads from then on see this version, even if it is replaced or removed
+    /// Opens a version of a file, the current one if none is named. `Ok`: reads from then on see this version, even if it is replaced or removed
     /// meanwhile, for at least the read grace (one hour).
     pub async fn get(&self, path: &FilePath, options: GetOptions) -> Result<GetOutcome, GetError> {
-        let GetOptions { range, condition } = options;
-        let request = MasterRequest::Open { path: path.clone(), condition, range };
+        let GetOptions { range, version, condition } = options;
+        let request = MasterRequest::Open { path: path.clone(), version, condition, range };
         let MasterReply::Opened(opened) = self.ask(request).await? else { return Err(wrong_reply().into()) };
         let Opened { info, range, content } = match *opened {
             Found::NotModified(info) => return Ok(GetOutcome::NotModified(*info)),

@@ -51,6 +51,7 @@ mod scout;
 mod session;
 mod source;
 mod uploads;
+mod versions;
 
 pub use admin::NewKey;
 pub use backup::Backup;

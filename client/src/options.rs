@@ -4,6 +4,7 @@ use cairn_common::chunk::Chunking;
 use cairn_common::file::{Attributes, Checksum, Condition};
 use cairn_common::limits;
 use cairn_common::seam::TlsTrust;
+use cairn_common::version::VersionId;
 use cairn_common::wire::master::RangeWanted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,12 +99,14 @@ pub trait Inspector: Send {
 pub struct GetOptions {
     /// Which bytes.
     pub range: RangeWanted,
-    /// On the current version.
+    /// Of which version; `None`: the current one.
+    pub version: Option<VersionId>,
+    /// On that version.
     pub condition: Condition,
 }
 
 impl Default for GetOptions {
     fn default() -> GetOptions {
-        GetOptions { range: RangeWanted::All, condition: Condition::default() }
+        GetOptions { range: RangeWanted::All, version: None, condition: Condition::default() }
     }
 }

@@ -8,6 +8,7 @@ use crate::source::ByteSource;
 use cairn_common::file::{Attributes, Checksum, Condition};
 use cairn_common::ids::UploadId;
 use cairn_common::name::{BucketName, FilePath};
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::{Command, CommitPart, Committed, CompleteMultipart, Done, MultipartRef};
 use cairn_common::wire::master::{MasterReply, MasterRequest, PartInfo, PartsPage, UploadsPage};
 use std::collections::BTreeMap;
@@ -67,17 +68,17 @@ impl Client {
         }
     }
 
-    /// Makes a part of bytes of another file, without moving any. `range`: first byte and one past the last; `None`: all.
+    /// Makes a part of bytes of a version of another file (`None`: the current one), without moving any. `range`: first byte and one past the last; `None`: all.
     pub async fn copy_part(
         &self,
         upload: &MultipartRef,
         number: u32,
-        from: &FilePath,
+        (from, from_version): (&FilePath, Option<VersionId>),
         from_condition: Condition,
         range: Option<(u64, u64)>,
     ) -> Result<PartInfo, Error> {
         let (upload, from) = (upload.clone(), from.clone());
-        match self.write(Command::CopyPart { upload, number, from, from_condition, range }).await? {
+        match self.write(Command::CopyPart { upload, number, from, from_version, from_condition, range }).await? {
             Done::Part { md5, length, stamp } => {
                 Ok(PartInfo { number, stamp, length, md5, checksums: BTreeMap::new() })
             }

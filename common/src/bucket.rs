@@ -1,11 +1,14 @@
 //! What a bucket is configured with, and the labels that buckets and files carry.
 //!
-//! Each of the three settings is kept by itself, because each is read by other people: the quota by every write, what is public
+//! Each of these settings is kept by itself, because each is read by other people: the quota by every write, what is public
 //! by strangers, the tags by tools that account for costs.
 
+use crate::cors::{CorsError, CorsRule, check_cors};
+use crate::lifecycle::{LifecycleError, LifecycleRule, check_rules};
 use crate::limits::{
     BUCKET_TAGS_MAX, FILE_TAGS_MAX, KEY_MAX_BYTES, PUBLIC_PREFIXES_MAX, TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS,
 };
+use crate::version::{ObjectLock, Versioning};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,9 +24,43 @@ pub struct BucketSettings {
     pub public: Vec<String>,
     /// Its labels.
     pub tags: Tags,
+    /// Whether it keeps earlier versions.
+    pub versioning: Versioning,
+    /// Whether its versions can be locked.
+    pub lock: Option<ObjectLock>,
+    /// What ends by itself.
+    pub lifecycle: Vec<LifecycleRule>,
+    /// Which scripts browsers let at it.
+    pub cors: Vec<CorsRule>,
+    /// What keeps it from being shown to everybody.
+    pub public_access_block: Option<PublicAccessBlock>,
+    /// Whether it was said that its owner owns what is in it, as is the case anyway.
+    pub owner_enforced: bool,
 }
 
-/// How much a bucket may hold. Counted are its current files and whatever open uploads have sent so far, so a started upload has
+/// What keeps a bucket from being shown to everybody, in S3's words. There are no ACLs, so two of these block what cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PublicAccessBlock {
+    /// No public ACL can be given.
+    pub block_acls: bool,
+    /// Public ACLs do not count.
+    pub ignore_acls: bool,
+    /// It cannot be configured to show more to everybody.
+    pub block_policy: bool,
+    /// Nobody but its tenant sees anything, whatever is configured.
+    pub restrict: bool,
+}
+
+/// What is said about whom a bucket is shown to, beside its public prefixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sharing {
+    /// What is blocked.
+    pub block: Option<PublicAccessBlock>,
+    /// Whether ownership was configured.
+    pub owner_enforced: bool,
+}
+
+/// How much a bucket may hold. Counted are its files in all their versions and whatever open uploads have sent so far, so a started upload has
 /// its room, and two writers can never both get the last of it. Lowering a quota below what is there removes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Quota {
@@ -44,6 +81,18 @@ pub struct BucketChange {
     pub public: Option<Vec<String>>,
     /// Its labels, all of them.
     pub tags: Option<Tags>,
+    /// Whether it keeps earlier versions; never off again.
+    pub versioning: Option<Versioning>,
+    /// That its versions can be locked, for good. Only of a bucket that keeps versions.
+    pub lock: Option<ObjectLock>,
+    /// What ends by itself, all rules of it.
+    pub lifecycle: Option<Vec<LifecycleRule>>,
+    /// Which scripts browsers let at it, all rules.
+    pub cors: Option<Vec<CorsRule>>,
+    /// What keeps it from being shown to everybody; `Some(None)`: nothing.
+    pub public_access_block: Option<Option<PublicAccessBlock>>,
+    /// Whether it says that its owner owns what is in it.
+    pub owner_enforced: Option<bool>,
 }
 
 /// Settings beyond what may be stored.
@@ -72,12 +121,32 @@ pub enum SettingsError {
     /// A public prefix that no key can have.
     #[error("a public prefix has at most {KEY_MAX_BYTES} bytes")]
     PublicLength,
+    /// A retention of no time, or of too much.
+    #[error("a default retention is from one day to a hundred years")]
+    LockPeriod,
+    /// Rules that cannot be kept.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// Rules for cross-origin access that cannot be kept.
+    #[error(transparent)]
+    Cors(#[from] CorsError),
+    /// Public prefixes of a bucket that blocks them.
+    #[error("the bucket's public access block lets nothing be made public")]
+    PublicBlocked,
 }
 
 impl BucketChange {
     /// The quota that follows on `before`.
     pub fn quota(&self, before: Quota) -> Quota {
         Quota { bytes: self.quota_bytes.unwrap_or(before.bytes), files: self.quota_files.unwrap_or(before.files) }
+    }
+
+    /// What is said about sharing that follows on `before`.
+    pub fn sharing(&self, before: Sharing) -> Sharing {
+        Sharing {
+            block: self.public_access_block.unwrap_or(before.block),
+            owner_enforced: self.owner_enforced.unwrap_or(before.owner_enforced),
+        }
     }
 
     /// The first broken limit, if any.
@@ -89,6 +158,12 @@ impl BucketChange {
             if public.iter().any(|prefix| prefix.len() > KEY_MAX_BYTES) {
                 return Err(SettingsError::PublicLength);
             }
+        }
+        check_cors(self.cors.as_deref().unwrap_or_default())?;
+        check_rules(self.lifecycle.as_deref().unwrap_or_default())?;
+        let period = self.lock.and_then(|lock| lock.default).map(|default| default.period);
+        if period.is_some_and(|period| period.days().is_none()) {
+            return Err(SettingsError::LockPeriod);
         }
         self.tags.as_ref().map_or(Ok(()), |tags| check_tags(tags, BUCKET_TAGS_MAX))
     }

@@ -4,6 +4,7 @@ use crate::bucket::{SettingsError, Tags, check_file_tags};
 use crate::ids::Stamp;
 use crate::limits::{ATTRIBUTES_MAX_BYTES, USER_METADATA_MAX_BYTES};
 use crate::manifest::Root;
+use crate::version::{Lock, VersionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct Attributes {
     pub checksums: BTreeMap<String, Checksum>,
     /// Labels, which can be changed without making another version.
     pub tags: Tags,
+    /// What keeps the version from being removed; changed like its labels. A copy does not take it along.
+    pub lock: Lock,
 }
 
 /// A verified checksum of a whole file.
@@ -144,6 +147,8 @@ pub struct Condition {
     pub modified_since_ms: Option<u64>,
     /// `x-amz-if-match-size`, in bytes. For conditional deletes.
     pub size: Option<u64>,
+    /// `x-amz-if-match-last-modified-time`, in milliseconds since 1970. For conditional deletes.
+    pub modified_at_ms: Option<u64>,
 }
 
 /// `*` or a list of tags without quotes.
@@ -192,6 +197,11 @@ impl Condition {
         *self == Condition::default()
     }
 
+    /// Whether it asks only that there is anything at all.
+    pub fn is_any(&self) -> bool {
+        *self == Condition { if_match: Some(TagCondition::Any), ..Condition::default() }
+    }
+
     /// Judges the condition in the order of RFC 9110, section 13.2.2. Times have a resolution of one second, as in HTTP.
     pub fn judge(&self, current: Option<VersionFacts<'_>>) -> ConditionOutcome {
         use ConditionOutcome::{Failed, Holds, NotModified};
@@ -207,6 +217,11 @@ impl Condition {
         }
         if let (Some(size), Some(version)) = (self.size, current)
             && size != version.length
+        {
+            return Failed;
+        }
+        if let (Some(at), Some(version)) = (self.modified_at_ms, current)
+            && seconds(at) != seconds(version.stamp.ms())
         {
             return Failed;
         }
@@ -226,8 +241,10 @@ impl Condition {
 /// A committed version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileInfo {
-    /// When it was committed; also its version.
+    /// When it was committed.
     pub stamp: Stamp,
+    /// Its id, in a bucket that keeps versions or kept some.
+    pub version: Option<VersionId>,
     /// Length in bytes.
     pub length: u64,
     /// What identifies its bytes.
@@ -290,6 +307,8 @@ mod tests {
         assert_eq!(judge(Condition { modified_since_ms: Some(4_999), ..none() }), (Holds, Holds));
         assert_eq!(judge(Condition { size: Some(10), ..none() }), (Holds, Holds));
         assert_eq!(judge(Condition { size: Some(9), ..none() }), (Failed, Holds));
+        assert_eq!(judge(Condition { modified_at_ms: Some(5_999), ..none() }), (Holds, Holds));
+        assert_eq!(judge(Condition { modified_at_ms: Some(4_999), ..none() }), (Failed, Holds));
         // If-Match wins over If-Unmodified-Since, If-None-Match over If-Modified-Since.
         let both = Condition { if_match: one_of(&s3), unmodified_since_ms: Some(0), ..none() };
         assert_eq!(both.judge(version()), Holds);

@@ -1,7 +1,7 @@
 //! What every part of Cairn shares, and nothing that belongs to one of them: ids, chunks, manifests, placement, keys and
 //! tokens, the messages between nodes, and the seams to the real world.
 //!
-//! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`ring`], [`membership`], [`auth`], [`wire`],
+//! Read in this order: [`ids`], [`name`], [`chunk`], [`manifest`], [`file`], [`version`], [`ring`], [`membership`], [`auth`], [`wire`],
 //! [`backup`], [`net`], [`seam`]; servers also `listen` (feature `server`), tests also `sim` (feature `sim`). Pure code does no I/O and
 //! knows no clock; what does gets both through [`seam`].
 
@@ -9,9 +9,11 @@ pub mod auth;
 pub mod backup;
 pub mod bucket;
 pub mod chunk;
+pub mod cors;
 pub mod error;
 pub mod file;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
 #[cfg(feature = "server")]
 pub mod listen;
@@ -24,4 +26,5 @@ pub mod ring;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod version;
 pub mod wire;

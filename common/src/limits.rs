@@ -45,6 +45,22 @@ pub const LIST_SCAN_ROWS: u32 = 100_000;
 pub const BUCKETS_MAX: u32 = 10_000;
 /// Ranges that one manifest may have of others: a file of the most parts, some of them copied from such a file.
 pub const RANGES_MAX: u64 = 2 * PARTS_MAX as u64;
+/// Rules of a bucket's lifecycle, as S3.
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+/// Characters of the name of such a rule, as S3.
+pub const LIFECYCLE_ID_MAX_CHARS: usize = 255;
+/// Days that such a rule can wait for: a hundred years.
+pub const LIFECYCLE_DAYS_MAX: u32 = 36_500;
+/// Earlier versions that such a rule can keep, as S3.
+pub const LIFECYCLE_KEPT_MAX: u32 = 100;
+/// Versions of one key that the rules are asked about at once, the newest of them.
+pub const LIFECYCLE_WALK_MAX: usize = 100_000;
+/// Versions that one command ends by the rules of a lifecycle.
+pub const EXPIRED_AT_ONCE_MAX: usize = 1000;
+/// Rules for cross-origin access of a bucket, as S3.
+pub const CORS_RULES_MAX: usize = 100;
+/// Bytes of all of them, as S3.
+pub const CORS_MAX_BYTES: usize = 64 << 10;
 /// Labels of a file, as S3.
 pub const FILE_TAGS_MAX: u32 = 10;
 /// Labels of a bucket, as S3.
@@ -74,6 +90,9 @@ pub const RELEASE_ROWS_MAX: usize = 4096;
 pub const FRAME_MAX_BYTES: usize = 8 << 20;
 /// Requests in flight on one framed connection.
 pub const FRAME_REQUESTS_MAX: usize = 1024;
+
+/// How far a master's clock may be from what most masters have.
+pub const CLOCKS_APART_MAX_MS: u64 = 5 * 60_000;
 
 /// Life of a session without a renewal.
 pub const SESSION_TTL_MS: u64 = 5 * 60_000;

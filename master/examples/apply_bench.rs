@@ -54,7 +54,7 @@ impl Bench {
         for n in 1..=3 {
             bench.add_server(n);
         }
-        bench.one(Command::CreateBucket { name: bucket(), tenant: TenantId::FIRST, replicas: None });
+        bench.one(Command::CreateBucket { name: bucket(), tenant: TenantId::FIRST, replicas: None, lock: false });
         let Done::Session { session, .. } =
             bench.one(Command::OpenSession { ttl_ms: 300_000, owner: Caller::Key("AK".to_owned()) })
         else {
@@ -206,14 +206,14 @@ fn run(bench: &mut Bench, count: u64) {
     let none = Condition::default();
     bench.asks("stat", count, |bench, _, n| {
         let view = bench.store.snapshot().expect("the store works");
-        query::stat(&*view, &path("chunks", any(n)), &none).expect("it is there");
+        query::stat(&*view, &path("chunks", any(n)), None, &none).expect("it is there");
     });
     let limits = PageLimits { entries: 100, nodes: 3 };
     for kind in ["inline", "chunks"] {
         bench.asks(&format!("open, {kind}"), count, |bench, members, n| {
             let view = bench.store.snapshot().expect("the store works");
             let path = path(kind, any(n));
-            query::open(&*view, members, &path, &none, RangeWanted::All, limits).expect("it is there");
+            query::open(&*view, members, (&path, None), &none, RangeWanted::All, limits).expect("it is there");
         });
     }
     let list = |delimiter: Option<&str>, after: ListAfter| ListRequest {

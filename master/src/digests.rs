@@ -11,6 +11,7 @@ use crate::store::Position;
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::{decode, encode};
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,6 +24,10 @@ const EVERY: u64 = 64;
 const KEPT: usize = 64;
 /// Pause between two comparisons.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The same until the masters agree what time it is.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// How long another member may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A place of the log, and the digest there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,53 +99,58 @@ fn judge(own: &[Checkpoint], others: &BTreeMap<NodeId, Vec<Checkpoint>>, quorum:
     verdict
 }
 
-/// Compares until the master stops, or until it ends itself because its state is not that of the others.
+/// Compares states, and clocks, until the master stops, or until it ends itself because its state is not that of the others.
 pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
     loop {
-        let Some(pause) = server.upgrade().map(|server| server.clock.sleep(PAUSE)) else { return };
+        let pause =
+            |server: Arc<MasterServer>| server.clock.sleep(if server.time.is_agreed() { PAUSE } else { PAUSE_FIRST });
+        let Some(pause) = server.upgrade().map(pause) else { return };
         tokio::select! {
             biased;
             () = stop.notified() => return,
             () = pause => {}
         }
         let Some(server) = server.upgrade() else { return };
-        let voters = server.other_voters();
-        if voters.is_empty() {
-            continue;
-        }
-        let mut others = BTreeMap::new();
-        for node in &voters {
-            if let Some(checkpoints) = ask(&server, *node).await {
-                others.insert(*node, checkpoints);
-            }
-        }
+        let others = server.other_voters();
+        let asked = join_all(others.iter().map(|node| ask(&server, *node))).await;
+        let answered: BTreeMap<NodeId, (Vec<Checkpoint>, u64)> =
+            others.into_iter().zip(asked).filter_map(|(node, answer)| Some((node, answer?))).collect();
         let quorum = server.voters() / 2 + 1;
-        match judge(&server.checkpoints(), &others, quorum) {
-            Verdict::Same => server.set_divergence(None),
-            Verdict::Differs(place, nodes) => server.set_divergence(Some(format!(
-                "the masters' states differ: at entry {}, {nodes:?} have another digest than node {}. Make a backup, then \
-                 compare the masters",
-                place.index, server.node
-            ))),
-            Verdict::Outvoted(place, nodes) => server.end_process(format!(
-                "the state of this master is not that of the others: at entry {} (stamp {}), {nodes:?} agree on another digest. \
-                 Take it out with `cairn admin master remove`, and let a node with an empty folder and a new join token take its \
-                 place; keep its folder for finding out why",
-                place.index, place.stamp
-            )),
+        if server.voters() > 0 {
+            let clocks: Vec<u64> = answered.values().map(|(_, wall_ms)| *wall_ms).collect();
+            server.time.compare(&clocks, quorum);
         }
+        let checkpoints = answered.into_iter().map(|(node, (checkpoints, _))| (node, checkpoints)).collect();
+        act_on(&server, judge(&server.checkpoints(), &checkpoints, quorum));
     }
 }
 
-async fn ask(server: &MasterServer, node: NodeId) -> Option<Vec<Checkpoint>> {
+fn act_on(server: &MasterServer, verdict: Verdict) {
+    match verdict {
+        Verdict::Same => server.set_divergence(None),
+        Verdict::Differs(place, nodes) => server.set_divergence(Some(format!(
+            "the masters' states differ: at entry {}, {nodes:?} have another digest than node {}. Make a backup, then compare \
+             the masters",
+            place.index, server.node
+        ))),
+        Verdict::Outvoted(place, nodes) => server.end_process(format!(
+            "the state of this master is not that of the others: at entry {} (stamp {}), {nodes:?} agree on another digest. Take \
+             it out with `cairn admin master remove`, and let a node with an empty folder and a new join token take its place; \
+             keep its folder for finding out why",
+            place.index, place.stamp
+        )),
+    }
+}
+
+async fn ask(server: &MasterServer, node: NodeId) -> Option<(Vec<Checkpoint>, u64)> {
     let link = server.link(node)?;
     let answer = tokio::select! {
         biased;
         answer = link.call(Service::Raft, encode(&PeerRequest::Checkpoints).into()) => answer.ok()?,
-        () = server.clock.sleep(PAUSE) => return None,
+        () = server.clock.sleep(PATIENCE) => return None,
     };
     match decode(&answer) {
-        Ok(PeerReply::Checkpoints(checkpoints)) => Some(checkpoints),
+        Ok(PeerReply::Checkpoints(checkpoints, wall_ms)) => Some((checkpoints, wall_ms)),
         _ => None,
     }
 }

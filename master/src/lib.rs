@@ -11,13 +11,16 @@ pub mod store;
 
 mod api;
 mod digests;
+mod lifecycle;
 mod machine;
 mod members;
+mod old_copy;
 mod peers;
 mod restore;
 mod server;
 mod stores;
 mod tasks;
+mod time;
 mod watch;
 
 pub use api::MasterFrames;

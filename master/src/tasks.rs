@@ -1,6 +1,7 @@
 //! What the leader does by itself: ends what has run out, and lets go what nobody needs. It only waits, looks, and proposes;
 //! what happens is decided where every command is.
 
+use crate::lifecycle::Walk;
 use crate::members::{self, Step};
 use crate::query;
 use crate::server::MasterServer;
@@ -21,6 +22,7 @@ const SESSIONS_AT_ONCE: usize = 1000;
 /// Runs until the master stops.
 pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
     let mut looks = 0_u32;
+    let mut walk = Walk::default();
     loop {
         let Some(pause) = server.upgrade().map(|server| server.clock.sleep(PAUSE)) else { return };
         tokio::select! {
@@ -30,6 +32,7 @@ pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
         }
         let Some(server) = server.upgrade() else { return };
         if !server.status().leading {
+            walk = Walk::default();
             continue;
         }
         if let Err(error) = tend_group(&server).await {
@@ -41,6 +44,9 @@ pub(crate) async fn run(server: Weak<MasterServer>, stop: Arc<Notify>) {
         }
         if let Err(error) = look(&server).await {
             tracing::debug!(%error, "what has run out is not ended yet");
+        }
+        if let Err(error) = walk.go_on(&server).await {
+            tracing::debug!(%error, "what a lifecycle ends is not ended yet");
         }
     }
 }

@@ -109,6 +109,7 @@ fn bucket(name: &str) -> Command {
         name: BucketName::new(name).unwrap(),
         tenant: cairn_common::ids::TenantId(99),
         replicas: None,
+        lock: false,
     }
 }
 
@@ -126,7 +127,12 @@ fn commit(path: &FilePath, body: &'static [u8]) -> Command {
 }
 
 async fn read(server: &MasterServer, caller: &Caller, path: &FilePath) -> Result<Vec<u8>, MasterError> {
-    let request = MasterRequest::Open { path: path.clone(), condition: Condition::default(), range: RangeWanted::All };
+    let request = MasterRequest::Open {
+        path: path.clone(),
+        version: None,
+        condition: Condition::default(),
+        range: RangeWanted::All,
+    };
     match ask(server, caller, request).await? {
         MasterReply::Opened(opened) => match *opened {
             Found::Here(opened) => match opened.content {
@@ -192,7 +198,12 @@ async fn rights_are_those_of_the_one_who_asks() {
     let missing = FilePath::new("photos", "public/missing").unwrap();
     assert_eq!(read(&server, &reader, &missing).await, Err(MasterError::Denied));
     assert_eq!(read(&server, &admin(), &missing).await, Err(Refusal::NoSuchFile(missing).into()));
-    let open = MasterRequest::Open { path: path.clone(), condition: Condition::default(), range: RangeWanted::All };
+    let open = MasterRequest::Open {
+        path: path.clone(),
+        version: None,
+        condition: Condition::default(),
+        range: RangeWanted::All,
+    };
     let through = |actor| MasterCall { actor, request: open.clone() };
     let gateway = Caller::Node(NodeId(1));
     assert!(server.call(&gateway, through(Some(Actor::Key(access.clone())))).await.is_ok());

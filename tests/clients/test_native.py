@@ -4,10 +4,9 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -77,16 +76,27 @@ def test_digests_are_those_of_the_bytes(cluster, bucket, tmp_path):
 def test_what_the_document_of_the_api_says_is_so(cluster, bucket, tmp_path):
     """Requests that a foreign tool makes of the document, right and wrong ones: none may end in a server error, and every answer
     must be one that the document names."""
-    document = tmp_path / "openapi.json"
-    document.write_bytes(cluster.curl("-f", f"{cluster.api}/v1/openapi.json").stdout)
-    trust = ["--tls-verify", cluster.ca] if cluster.ca else []
+    if cluster.ca:
+        pytest.skip("one scheme is enough: what is tested lies behind it")
+    document = json.loads(cluster.curl("-f", f"{cluster.api}/v1/openapi.json").stdout)
+    # Names of which some are there: else most requests would end at a bucket that is not.
+    for path, item in document["paths"].items():
+        for parameter in item.get("parameters", []) if path.startswith(("/v1/objects", "/v1/uploads")) else []:
+            names = {"bucket": [bucket, "no-such-bucket"], "key": ["a", "d/ü b", "new"]}
+            parameter["schema"] = {"type": "string", "enum": names[parameter["name"]]}
+    for key in ["a", "d/%C3%BC%20b"]:
+        cluster.curl("-f", "-T", __file__, f"{cluster.api}/v1/objects/{bucket}/{key}")
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    shutil.copy(os.path.join(os.path.dirname(__file__), "schemathesis_hooks.py"), tmp_path)
     command = [
-        os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", document, "--url", cluster.api,
+        os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", "openapi.json", "--url", cluster.api,
         "-H", f"Authorization: {basic(cluster)}",
         "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        "--max-examples", "12", "--seed", "20261123", "--phases", "examples,coverage,fuzzing", "--no-color", *trust,
+        "--max-examples", "12", "--seed", "20261123", "--phases", "examples,coverage,fuzzing", "--no-color",
     ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=170)
+    hooks = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, env=hooks, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    # The document's own server was asked, and it let the tool in.
-    assert any("operation=\"PutFile\"" in line or "operation=PutFile" in line or "PutFile" in line for line in cluster.access_log())
+    # It got in, and to the files.
+    log = "\n".join(cluster.access_log())
+    assert all(operation in log for operation in ["PutFile", "CreateUpload", "CopyFile", "PatchBucket"])

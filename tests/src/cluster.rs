@@ -218,6 +218,13 @@ impl Cluster {
         self.run("start", &[name.to_owned()]).map(drop)
     }
 
+    /// Starts a process that is expected not to come up; whether it did within some seconds.
+    pub fn comes_up_within(&self, name: &str, seconds: u32) -> Result<bool> {
+        let mut command = self.script("start");
+        let output = command.arg(name).env("CAIRN_CLUSTER_SECONDS", seconds.to_string()).output();
+        Ok(output.context("running scripts/cluster")?.status.success())
+    }
+
     /// Adds a process; returns its name.
     pub fn add(&self, kind: &str, options: &[&str]) -> Result<String> {
         let options: Vec<String> = [kind].iter().chain(options).map(ToString::to_string).collect();

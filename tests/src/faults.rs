@@ -65,6 +65,49 @@ impl LoopDisk {
         Ok(())
     }
 
+    /// Makes reads of these files fail, and of whatever lies behind them: the image is cut off before the first of them. Writes
+    /// succeed, and make it longer again.
+    pub fn make_unreadable(&self, files: &[PathBuf]) -> Result<()> {
+        let mut first = None;
+        for file in files {
+            let start = first_byte(file)?;
+            first = Some(first.map_or(start, |first: u64| first.min(start)));
+        }
+        drop_caches()?;
+        let image = OpenOptions::new().write(true).open(&self.image)?;
+        image.set_len(first.context("no file is to become unreadable")?)?;
+        drop_caches()
+    }
+
+    /// Has the kernel find an error of the file system, upon which it takes no writes any more.
+    pub fn turn_read_only(&self) -> Result<()> {
+        run("mount", &["-o".as_ref(), "remount,errors=remount-ro".as_ref(), self.at.as_os_str()])?;
+        let mounts = std::fs::read_to_string("/proc/mounts")?;
+        let at = self.at.to_string_lossy();
+        let device =
+            mounts.lines().find_map(|line| line.split(' ').next().filter(|_| line.split(' ').nth(1) == Some(&at)));
+        let device = device.and_then(|device| device.strip_prefix("/dev/")).context("it is not mounted")?;
+        std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "a test").context("ext4 takes no error")
+    }
+
+    /// Uses all of its room up, or all of its inodes, until what this returns is [given back](UsedUp::give_back).
+    pub fn use_up(&self, what: Resource) -> Result<UsedUp> {
+        let folder = self.at.join("used-up");
+        std::fs::create_dir(&folder)?;
+        for number in 0.. {
+            let file = File::create(folder.join(number.to_string()));
+            let room = match (&file, what) {
+                (Ok(file), Resource::Room) => file.set_len(0).and_then(|()| fill(file)),
+                (Ok(_), Resource::Inodes) => Ok(()),
+                (Err(_), _) => break,
+            };
+            if room.is_err() {
+                break;
+            }
+        }
+        Ok(UsedUp { folder })
+    }
+
     /// Cuts its power: nothing that was not synced survives the next mount.
     pub fn cut_power(&self) -> Result<()> {
         let root = File::open(&self.at)?;
@@ -83,6 +126,49 @@ impl Drop for LoopDisk {
         }
         let _ = std::fs::remove_file(&self.image);
     }
+}
+
+/// What a file system can run out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Blocks.
+    Room,
+    /// Inodes.
+    Inodes,
+}
+
+/// What was taken of a file system.
+#[derive(Debug)]
+pub struct UsedUp {
+    folder: PathBuf,
+}
+
+impl UsedUp {
+    /// Gives it back.
+    pub fn give_back(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.folder).with_context(|| self.folder.display().to_string())
+    }
+}
+
+/// Writes until nothing more fits, first in large pieces.
+fn fill(mut file: &File) -> std::io::Result<()> {
+    use std::io::Write as _;
+    for piece in [1 << 20, 64 << 10, 4 << 10] {
+        while file.write_all(&vec![1; piece]).and_then(|()| file.sync_data()).is_ok() {}
+    }
+    Err(std::io::ErrorKind::StorageFull.into())
+}
+
+/// Where the first byte of a file lies on its file system.
+fn first_byte(file: &Path) -> Result<u64> {
+    let output = Command::new("filefrag").args(["-v", "-b1"]).arg(file).output().context("running filefrag")?;
+    let told = String::from_utf8(output.stdout)?;
+    let physical = told.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let _number: u64 = fields.next()?.trim().parse().ok()?;
+        fields.nth(1)?.split("..").next()?.trim().parse::<u64>().ok()
+    });
+    physical.min().with_context(|| format!("filefrag says nothing of {}: {told}", file.display()))
 }
 
 /// A small memory file system, to be the store of a disk image that runs dry.

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_tests::settings::{by_effort, report, seed};
-use cairn_tests::suites::backup;
 use cairn_tests::suites::masters::{self, Failovers, Loss};
+use cairn_tests::suites::{backup, full_master};
 
 /// Writes go on within this time, whatever was lost, on a busy machine with two cores that runs everything.
 const PATIENCE_MS: u64 = 3_500;
@@ -56,4 +56,21 @@ fn a_backup_brings_every_file_back_when_all_masters_are_wiped() {
     let restored = backup::all_masters_wiped(seed()).unwrap();
     println!("{restored:?}");
     assert!(restored.files > 20, "too few files to mean anything");
+}
+
+#[test]
+fn masters_that_applied_the_same_do_not_complain() {
+    masters::states_agree(None).unwrap();
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_steps_aside_and_comes_back() {
+    let counted = full_master::the_leaders_disk_runs_full(seed()).unwrap();
+    println!("{counted:?}");
+    assert!(counted.acknowledged > 50, "too little load to mean anything");
+}
+
+#[test]
+fn a_master_with_an_old_copy_of_its_folder_is_refused() {
+    masters::an_old_copy_is_refused().unwrap();
 }

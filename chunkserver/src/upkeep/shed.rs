@@ -40,6 +40,7 @@ impl Context {
                 return false;
             }
         }
+        let horizon = if seeded_bug("drop-under-window") { Stamp::MAX } else { horizon };
         let may = || {
             let view = Arc::clone(&self.view);
             let last_look = move |holding: Holding| view.epoch() == epoch && holding.touched < horizon;

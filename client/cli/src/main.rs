@@ -11,6 +11,7 @@ mod failure;
 mod filter;
 mod listing;
 mod local;
+mod memory;
 mod names;
 mod output;
 mod pairs;
@@ -28,7 +29,6 @@ mod walk;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cairn_common::seam::bound_arenas();
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Err(reason) = cairn_common::seam::check_seeded_bug() {
         eprintln!("cairn: {reason}");

@@ -6,7 +6,9 @@ use crate::options::GatewayOptions;
 use crate::upload::{Drain, IncomingBody};
 use axum::body::Body;
 use cairn_client::Client;
+use cairn_common::cors::CorsRule;
 use cairn_common::ids::{Stamp, TenantId};
+use cairn_common::name::BucketName;
 use cairn_common::seam::{Clock, Random};
 use cairn_common::wire::master::{Actor, Credential, KeyInfo};
 use http::{HeaderMap, HeaderValue, header};
@@ -81,6 +83,14 @@ impl Front {
     /// The client, asking in the name of somebody.
     pub(crate) fn client_of(&self, identity: &Identity) -> Client {
         self.client.acting_as(identity.actor.clone())
+    }
+
+    /// The rules for cross-origin access of a bucket; none, if they cannot be had.
+    pub(crate) async fn cors(&self, bucket: &BucketName) -> Vec<CorsRule> {
+        self.client.cors(bucket).await.unwrap_or_else(|problem| {
+            tracing::debug!(%problem, "rules for cross-origin access cannot be had");
+            Vec::new()
+        })
     }
 
     /// Takes over the body of a request.

@@ -40,6 +40,8 @@ struct Connection {
     waiting: Mutex<Waiting>,
     hello: Hello,
     pulse: Pulse,
+    /// How long it may be silent: longer where connecting, which takes several turns, took long.
+    silence_max: Duration,
     /// The pulse at which a sign of life was last asked for, plus one.
     asked: AtomicU64,
     /// What reads from it and what writes to it.
@@ -131,7 +133,7 @@ impl FrameClient {
             }
             if beats != pulse {
                 (pulse, heard) = (beats, now);
-            } else if now.saturating_sub(heard) >= self.silence_max {
+            } else if now.saturating_sub(heard) >= connection.silence_max {
                 connection.give_up();
                 connection.abort(2);
                 return self.lost("no sign of life");
@@ -146,6 +148,7 @@ impl FrameClient {
         if let Some(connection) = current.as_ref().filter(|connection| !connection.is_broken()) {
             return Ok(Arc::clone(connection));
         }
+        let begun = self.clock.monotonic();
         let connecting = async {
             let io = self.transport.connect(&self.address).await?;
             handshake::connect(io, self.random.as_ref(), &self.credential, self.cluster)
@@ -166,6 +169,7 @@ impl FrameClient {
             waiting: Mutex::new(Some(FastMap::default())),
             hello,
             pulse: reader.pulse(),
+            silence_max: self.silence_max.max(self.clock.monotonic().saturating_sub(begun) * 2),
             asked: AtomicU64::new(0),
             tasks: OnceLock::new(),
         });

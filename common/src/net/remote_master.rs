@@ -6,7 +6,7 @@
 use super::FrameClient;
 use super::handshake::Credential;
 use crate::ids::ClusterId;
-use crate::limits::{MASTER_CONNECT_MS, MASTER_SILENCE_MAX_MS, MASTER_SUSPECT_MS};
+use crate::limits::{CONNECT_TIMEOUT_MS, MASTER_CONNECT_MS, MASTER_SILENCE_MAX_MS, MASTER_SUSPECT_MS};
 use crate::seam::{CallError, Clock, Random, Transport};
 use crate::wire::frame::Service;
 use crate::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply};
@@ -85,11 +85,15 @@ impl RemoteMaster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).order.clone()
     }
 
-    /// Whom to ask in this round: those under suspicion only if all are.
-    fn round(&self) -> Vec<String> {
+    /// Whom to ask in this round, and how long each may take to connect: those under suspicion only if all are, and then with time
+    /// enough, for they may only be far away.
+    fn round(&self) -> (Vec<String>, Duration) {
         let order = self.order();
         let trusted: Vec<String> = order.iter().filter(|address| !self.is_suspect(address)).cloned().collect();
-        if trusted.is_empty() { order } else { trusted }
+        match trusted.is_empty() {
+            true => (order, Duration::from_millis(CONNECT_TIMEOUT_MS)),
+            false => (trusted, Duration::from_millis(MASTER_CONNECT_MS)),
+        }
     }
 
     fn is_suspect(&self, address: &str) -> bool {
@@ -142,14 +146,14 @@ impl RemoteMaster {
         &self,
         address: &str,
         body: Bytes,
-        patience: Duration,
+        (connect_limit, patience): (Duration, Duration),
     ) -> Result<Result<MasterReply, MasterError>, CallError> {
         let client = self.client(address);
         // Whoever cannot be connected to was sent nothing, and another may be asked.
         tokio::select! {
             biased;
             connected = client.hello() => connected.map(drop)?,
-            () = self.clock.sleep(Duration::from_millis(MASTER_CONNECT_MS)) => {
+            () = self.clock.sleep(connect_limit) => {
                 let reason = "connecting took too long".to_owned();
                 self.suspect(address);
                 return Err(CallError::Unreachable { address: address.to_owned(), reason });
@@ -187,11 +191,12 @@ impl Master for RemoteMaster {
         let mut reason = unknown.to_owned();
         loop {
             let mut hint = None;
-            for address in self.round() {
+            let (addresses, connect_limit) = self.round();
+            for address in addresses {
                 let mut at = address;
                 // A hint is followed at once, but only once: two masters may each believe in the other.
                 for _ in 0..2 {
-                    match self.ask(&at, body.clone(), patience).await {
+                    match self.ask(&at, body.clone(), (connect_limit, patience)).await {
                         Ok(Err(MasterError::NotLeader { leader })) => {
                             reason = format!("{at} does not lead");
                             hint = leader.filter(|leader| *leader != at && !self.is_suspect(leader));

@@ -7,21 +7,67 @@ use crate::seam::{BodyStream, BoxedIo, CallError, Clock, OsRandom, SystemClock, 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A clock on which time passes while somebody sleeps, and only then.
+/// A clock on which time passes while everybody sleeps, and only then: whoever is to wake first does, when nobody had anything to
+/// do for a while.
 #[derive(Clone, Default)]
-pub(super) struct QuickClock(Arc<AtomicU64>);
+pub(super) struct QuickClock(Arc<Mutex<Passed>>);
+
+#[derive(Default)]
+struct Passed {
+    now_ms: u64,
+    sleepers: BTreeSet<(u64, u64)>,
+    last: u64,
+}
 
 /// Turns that everybody else gets before a sleep is over: enough for a question and its answer.
 const TURNS: usize = 100;
 
+/// A sleeper, until it wakes or is dropped.
+struct Asleep {
+    clock: QuickClock,
+    place: (u64, u64),
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.clock.lock().sleepers.remove(&self.place);
+    }
+}
+
+impl QuickClock {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Passed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fall_asleep(&self, ms: u64) -> Asleep {
+        let mut passed = self.lock();
+        passed.last += 1;
+        let place = (passed.now_ms + ms, passed.last);
+        passed.sleepers.insert(place);
+        Asleep { clock: self.clone(), place }
+    }
+}
+
+impl Asleep {
+    /// Whether it is the first to wake; then it is that time.
+    fn wakes(&self) -> bool {
+        let mut passed = self.clock.lock();
+        let is_first = passed.sleepers.first() == Some(&self.place);
+        if is_first {
+            passed.now_ms = passed.now_ms.max(self.place.0);
+        }
+        is_first
+    }
+}
+
 impl Clock for QuickClock {
     fn wall_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.lock().now_ms
     }
 
     fn monotonic(&self) -> Duration {
@@ -29,12 +75,16 @@ impl Clock for QuickClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let (clock, until) = (self.clone(), self.monotonic() + duration);
+        let asleep = self.fall_asleep(duration.as_millis() as u64);
         Box::pin(async move {
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
+            loop {
+                for _ in 0..TURNS {
+                    tokio::task::yield_now().await;
+                }
+                if asleep.wakes() {
+                    return;
+                }
             }
-            clock.0.fetch_max(until.as_millis() as u64, Ordering::Relaxed);
         })
     }
 }

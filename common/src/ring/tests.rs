@@ -91,6 +91,34 @@ fn a_change_moves_little_more_than_it_must() {
     assert!(worst >= 1.0 - 0.05, "{worst}");
 }
 
+/// Chunks of 256 KiB to 4 MiB, one in the mean, 4 GiB a node: what lies on each is within a tenth of what its weight says.
+#[test]
+fn stored_bytes_are_within_ten_percent_of_the_weights() {
+    let cases: &[(&[u32], usize, usize)] =
+        &[(&[1; 3], 1, 2), (&[1; 6], 3, 3), (&[2, 3, 4, 5, 4, 3], 1, 2), (&[4; 12], 4, 3), (&[1; 40], 5, 3)];
+    for (weights, zones, replicas) in cases {
+        let ring = ring(1, members(weights, *zones));
+        let copies = weights.len() * 4096;
+        let mut stored: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let mut total = 0;
+        for number in 0..copies / replicas {
+            let hash = blake3::hash(&number.to_be_bytes());
+            let draw = |at: usize| u64::from(u16::from_be_bytes([hash.as_bytes()[at], hash.as_bytes()[at + 1]]));
+            let slot = Slot((draw(0) % SLOTS as u64) as u16);
+            // The smaller of three: most are small, as cut by content.
+            let bytes = (256 << 10) + draw(2).min(draw(4)).min(draw(6)) * 48;
+            for node in ring.owners(slot, *replicas) {
+                *stored.entry(node).or_default() += bytes;
+                total += bytes;
+            }
+        }
+        for (node, want) in ring.wanted_shares(*replicas) {
+            let share = stored[&node] as f64 / total as f64;
+            assert!((share / want - 1.0).abs() <= 0.10, "{weights:?} {zones} zones: {node}: {share:.4} of {want:.4}");
+        }
+    }
+}
+
 #[test]
 fn a_node_without_weight_comes_last() {
     let ring = ring(1, members(&[1, 0, 1, 1], 1));
@@ -152,5 +180,22 @@ proptest! {
         let after = Ring::new(after).unwrap();
         let movement = movement(&before, &after, 3);
         prop_assert!(movement.moved <= 1.25 * movement.minimum, "{:?}", movement);
+    }
+
+    #[test]
+    fn a_reweighted_node_moves_little_more_than_it_must(
+        weights in proptest::collection::vec(8u32..12, 5..10), which: proptest::sample::Index, other in 4u32..24
+    ) {
+        let which = which.index(weights.len());
+        prop_assume!(other.abs_diff(weights[which]) >= 3);
+        let mut changed = weights.clone();
+        changed[which] = other;
+        let before = ring(1, members(&weights, 1));
+        let after = Ring::new(before.spec().followed_by(Epoch(2), members(&changed, 1))).unwrap();
+        for replicas in 1..=3 {
+            let movement = movement(&before, &after, replicas);
+            prop_assert!(movement.moved <= 1.25 * movement.minimum, "{weights:?} {changed:?} R={replicas}: {movement:?}");
+            prop_assert!(worst_share_error(&after, replicas) <= 0.05);
+        }
     }
 }

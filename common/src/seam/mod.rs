@@ -6,7 +6,6 @@
 mod bugs;
 mod clock;
 mod disk;
-mod memory;
 mod pool;
 mod random;
 mod transport;
@@ -16,7 +15,6 @@ pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
 pub use bugs::{must_fail_without, with_seeded_bug};
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, OpenMode, RealDisk};
-pub use memory::bound_arenas;
 pub use pool::{Pool, spawn_thread};
 pub use random::{OsRandom, Random};
 pub use transport::{BodyStream, BoxedIo, CallError, HttpTransport, Io, TlsTrust, Transport};

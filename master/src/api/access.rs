@@ -6,6 +6,7 @@
 
 use cairn_common::ids::NodeId;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::version::LockChange;
 use cairn_common::wire::command::{Command, Grant, Rights};
 use cairn_common::wire::master::{KeyInfo, MasterRequest};
 
@@ -72,7 +73,8 @@ pub(super) fn makes_bucket(request: &MasterRequest) -> bool {
 /// The file that anybody may ask for, if it is one that its bucket shows to everybody.
 pub(super) fn readable(request: &MasterRequest) -> Option<&FilePath> {
     match request {
-        MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } => Some(path),
+        // Earlier versions are for those who were given a right.
+        MasterRequest::Stat { path, version: None, .. } | MasterRequest::Open { path, version: None, .. } => Some(path),
         _ => None,
     }
 }
@@ -114,9 +116,10 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         }
         MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. } => Need::Ticket,
         MasterRequest::List(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
+        MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::Uploads { bucket, prefix, .. } => Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)]),
         MasterRequest::Parts { path, .. } => one(path, Right::Write),
-        MasterRequest::Credential { .. } => Need::Gateway,
+        MasterRequest::Credential { .. } | MasterRequest::Cors { .. } => Need::Gateway,
         MasterRequest::CreateKey { .. }
         | MasterRequest::DeleteKey { .. }
         | MasterRequest::Keys
@@ -154,6 +157,19 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::DeleteFiles { bucket, files } => {
             Need::Rights(files.iter().map(|(key, _)| on(bucket, key, Right::Delete)).collect())
         }
+        Command::DeleteVersions { bucket, versions, bypass } => {
+            let each = versions.iter().map(|(key, _, _)| on(bucket, key, Right::Delete));
+            Need::Rights(each.chain(bypass.then_some((bucket, Scope::Bucket, Right::Admin))).collect())
+        }
+        // To take a hold off is to be able to remove what it holds.
+        Command::SetLock { path, bypass, change, .. } => {
+            let admin = (*bypass || *change == LockChange::LegalHold(false)).then_some((
+                &path.bucket,
+                Scope::Bucket,
+                Right::Admin,
+            ));
+            Need::Rights([rights(path, Right::Write)].into_iter().chain(admin).collect())
+        }
         Command::CopyFile(copy) => Need::Rights(vec![rights(&copy.from, Right::Read), rights(&copy.to, Right::Write)]),
         Command::RenameFile { from, to, .. } => Need::Rights(vec![
             rights(from, Right::Read),
@@ -181,6 +197,7 @@ fn need_of_command(command: &Command) -> Need<'_> {
         | Command::SetRebalance { .. } => Need::ClusterAdmin,
         Command::ExpireSessions { .. }
         | Command::Release
+        | Command::Expire { .. }
         | Command::AddNode { .. }
         | Command::RetireEpochs { .. }
         | Command::DrainNode { .. }
@@ -267,7 +284,12 @@ mod tests {
     }
 
     fn open(bucket: &str, key: &str) -> MasterRequest {
-        MasterRequest::Open { path: path(bucket, key), condition: Condition::default(), range: RangeWanted::All }
+        MasterRequest::Open {
+            path: path(bucket, key),
+            version: None,
+            condition: Condition::default(),
+            range: RangeWanted::All,
+        }
     }
 
     fn write(command: Command) -> MasterRequest {

@@ -33,7 +33,7 @@ impl MasterServer {
                 BackupPage::Rows(bytes.into(), hash)
             }
             PeerReply::End { .. } => BackupPage::End,
-            PeerReply::Gone | PeerReply::Checkpoints(_) => BackupPage::Gone,
+            PeerReply::Gone | PeerReply::Checkpoints(..) | PeerReply::Matched(_) => BackupPage::Gone,
         })
     }
 }

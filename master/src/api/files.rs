@@ -9,6 +9,7 @@ use cairn_common::ids::NodeId;
 use cairn_common::limits::{OPEN_TICKET_TTL_MS, PAGE_ENTRIES_MAX, PAGE_NODES_MAX, READ_TOKEN_TTL_MS};
 use cairn_common::manifest::Extent;
 use cairn_common::name::FilePath;
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::Rights;
 use cairn_common::wire::master::{
     Content, Found, ManifestPage, MasterError, MasterReply, Opened, PlacedEntry, RangeWanted, WhereEntry, WherePage,
@@ -21,12 +22,12 @@ const PAGE: PageLimits = PageLimits { entries: PAGE_ENTRIES_MAX, nodes: PAGE_NOD
 impl MasterServer {
     pub(super) fn open(
         &self,
-        path: &FilePath,
+        file: (&FilePath, Option<VersionId>),
         condition: &Condition,
         range: RangeWanted,
     ) -> Result<MasterReply, MasterError> {
         let members = self.members()?;
-        let opened = match self.look(|view| query::open(view, &members, path, condition, range, PAGE))? {
+        let opened = match self.look(|view| query::open(view, &members, file, condition, range, PAGE))? {
             Found::NotModified(info) => return Ok(MasterReply::Opened(Box::new(Found::NotModified(info)))),
             Found::Here(opened) => opened,
         };

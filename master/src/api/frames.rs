@@ -26,10 +26,11 @@ impl FrameHandler for MasterFrames {
                 Some(encode(&result).into())
             }
             Service::Raft => {
-                self.master(caller)?;
+                let from = self.master(caller)?;
                 let reply = match decode(&body).ok()? {
                     PeerRequest::SnapshotPage { id, page } => self.0.snapshot_page(id, page).await,
-                    PeerRequest::Checkpoints => PeerReply::Checkpoints(self.0.checkpoints()),
+                    PeerRequest::Matched => self.0.matched(from).map_or(PeerReply::Gone, PeerReply::Matched),
+                    PeerRequest::Checkpoints => PeerReply::Checkpoints(self.0.checkpoints(), self.0.own_ms()),
                 };
                 Some(encode(&reply).into())
             }
@@ -51,7 +52,7 @@ impl MasterFrames {
     /// The caller, if it is another master. Raft's service is for nobody else.
     fn master(&self, caller: &Caller) -> Option<NodeId> {
         match caller {
-            Caller::Node(node) if self.0.is_master(*node) => Some(*node),
+            Caller::Node(node) if self.0.may_speak(*node) => Some(*node),
             _ => None,
         }
     }

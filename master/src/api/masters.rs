@@ -52,7 +52,7 @@ impl MasterServer {
     /// What needs a person, one line each.
     pub(super) fn alarms(&self) -> Vec<String> {
         let divergence = self.divergence().map(|found| found.as_ref().clone());
-        self.watch.alarms().into_iter().chain(divergence).collect()
+        self.watch.alarms().into_iter().chain(divergence).chain(self.time.alarm()).collect()
     }
 
     /// Asks a member that votes to lead.

@@ -44,7 +44,12 @@ impl Master for MasterServer {
         }
         match self.answer(caller, &who, request.clone()).await {
             // Who may not list a bucket does not learn what is not in it.
-            Err(MasterError::Refused(Refusal::NoSuchFile(path))) if !who.may_list(&path) => Err(MasterError::Denied),
+            Err(MasterError::Refused(
+                Refusal::NoSuchFile(path)
+                | Refusal::FileRemoved { path, .. }
+                | Refusal::NoSuchVersion { path, .. }
+                | Refusal::RemovalMark { path, .. },
+            )) if !who.may_list(&path) => Err(MasterError::Denied),
             answer => answer,
         }
     }
@@ -63,15 +68,19 @@ impl MasterServer {
                 Ok(MasterReply::Bucket(self.look(|view| query::bucket(view, &members, &name))?))
             }
             MasterRequest::Buckets => self.buckets(who),
-            MasterRequest::Stat { path, condition } => {
-                let found = self.look(|view| query::stat(view, &path, &condition))?;
+            MasterRequest::Stat { path, version, condition } => {
+                let found = self.look(|view| query::stat(view, &path, version, &condition))?;
                 Ok(MasterReply::File(Box::new(found)))
             }
-            MasterRequest::Open { path, condition, range } => self.open(&path, &condition, range),
+            MasterRequest::Open { path, version, condition, range } => self.open((&path, version), &condition, range),
             MasterRequest::Page { ticket, offset, end } => self.page(&ticket, offset, end),
             MasterRequest::ReadTokens { ticket, offset } => self.read_tokens(&ticket, offset),
             MasterRequest::List(request) => {
                 self.scan(move |view| query::list(view, &request)).await.map(MasterReply::Listed)
+            }
+            MasterRequest::Cors { bucket } => Ok(MasterReply::Cors(self.look(|view| query::cors(view, &bucket))?)),
+            MasterRequest::ListVersions(request) => {
+                self.scan(move |view| query::versions(view, &request)).await.map(MasterReply::Versions)
             }
             MasterRequest::Parts { path, upload, after, limit } => {
                 self.scan(move |view| query::parts(view, &path, upload, after, limit)).await.map(MasterReply::Parts)

@@ -70,7 +70,7 @@ impl Staging {
             let request = encode(&PeerRequest::SnapshotPage { id: tag.id, page });
             let answer = link.call(Service::Raft, request.into()).await?;
             match decode::<PeerReply>(&answer)? {
-                PeerReply::Gone | PeerReply::Checkpoints(_) => return Err(FetchError::Gone),
+                PeerReply::Gone | PeerReply::Checkpoints(..) | PeerReply::Matched(_) => return Err(FetchError::Gone),
                 PeerReply::End { digest: expected } if expected == digest => break,
                 PeerReply::End { .. } => return Err(FetchError::Damaged),
                 PeerReply::Page { rows } => {

@@ -42,6 +42,8 @@ pub(crate) enum PeerRequest {
     SnapshotPage { id: u64, page: u64 },
     /// The digests of its state at some places of the log.
     Checkpoints,
+    /// What the leader knows the asker to have.
+    Matched,
 }
 
 /// The answer.
@@ -53,8 +55,10 @@ pub(crate) enum PeerReply {
     End { digest: [u8; 32] },
     /// The snapshot is not kept (any more).
     Gone,
-    /// Oldest first.
-    Checkpoints(Vec<Checkpoint>),
+    /// Oldest first, and what the member's own clock says, in milliseconds since 1970.
+    Checkpoints(Vec<Checkpoint>, u64),
+    /// Index of the last entry that the asker is known to have had on disk.
+    Matched(u64),
 }
 
 /// Rows of a batch that sets rows only.

@@ -3,10 +3,12 @@
 use super::QueryError;
 use crate::state::Members;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, UsageKey, decode_row,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
+    UsageKey, decode_row,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::bucket::{BucketSettings, covers};
+use cairn_common::cors::CorsRule;
 use cairn_common::ids::TenantId;
 use cairn_common::name::{BucketName, FilePath};
 use cairn_common::wire::command::Refusal;
@@ -34,7 +36,15 @@ pub fn buckets(view: &dyn MetaView, members: &Members, tenant: TenantId) -> Resu
 pub fn is_public(view: &dyn MetaView, path: &FilePath) -> Result<bool, QueryError> {
     let Some(bucket) = view.row(&BucketKey(&path.bucket))? else { return Ok(false) };
     let public = view.row(&PublicKey(bucket.id))?.unwrap_or_default();
-    Ok(public.iter().any(|prefix| covers(prefix, path.key.as_str())))
+    let sharing = view.row(&SharingKey(bucket.id))?.unwrap_or_default();
+    let shown = !sharing.block.is_some_and(|block| block.restrict);
+    Ok(shown && public.iter().any(|prefix| covers(prefix, path.key.as_str())))
+}
+
+/// The rules for cross-origin access of a bucket; none, if it is not there.
+pub fn cors(view: &dyn MetaView, name: &BucketName) -> Result<Vec<CorsRule>, QueryError> {
+    let Some(bucket) = view.row(&BucketKey(name))? else { return Ok(Vec::new()) };
+    Ok(view.row(&CorsKey(bucket.id))?.unwrap_or_default())
 }
 
 /// The owner of a bucket, if it is there.
@@ -48,6 +58,7 @@ pub(super) fn find(view: &dyn MetaView, name: &BucketName) -> Result<BucketRow, 
 }
 
 fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRow) -> Result<BucketInfo, StoreError> {
+    let sharing = view.row(&SharingKey(row.id))?.unwrap_or_default();
     Ok(BucketInfo {
         name: name.clone(),
         id: row.id,
@@ -60,6 +71,12 @@ fn info(view: &dyn MetaView, members: &Members, name: &BucketName, row: BucketRo
             quota: view.row(&QuotaKey(row.id))?.unwrap_or_default(),
             public: view.row(&PublicKey(row.id))?.unwrap_or_default(),
             tags: view.row(&BucketTagsKey(row.id))?.unwrap_or_default(),
+            versioning: row.versioning,
+            lock: row.lock,
+            cors: view.row(&CorsKey(row.id))?.unwrap_or_default(),
+            public_access_block: sharing.block,
+            owner_enforced: sharing.owner_enforced,
+            lifecycle: view.row(&LifecycleKey(row.id))?.unwrap_or_default(),
         },
     })
 }

@@ -33,6 +33,8 @@ pub fn counts(view: &dyn MetaView) -> Result<Counts, QueryError> {
         usage.bytes += of_bucket.bytes;
         usage.uploads += of_bucket.uploads;
         usage.pending_bytes += of_bucket.pending_bytes;
+        usage.versions += of_bucket.versions;
+        usage.version_bytes += of_bucket.version_bytes;
         cursor.advance()?;
     }
     Ok(Counts {

@@ -4,13 +4,14 @@ use super::page::{self, Flat, Page, PageLimits};
 use super::place::Places;
 use super::{QueryError, bucket};
 use crate::state::Members;
-use crate::store::key::{AttributesKey, Body, CurrentKey, CurrentRow, InlineKey, ManifestKey};
-use crate::store::{MetaView, StoreError};
+use crate::store::key::{Body, CurrentRow, InlineKey, ManifestKey};
+use crate::store::{Located, LocatedFile, MetaView, StoreError, locate};
 use bytes::Bytes;
-use cairn_common::file::{Attributes, Condition, ConditionOutcome, FileInfo};
+use cairn_common::file::{Condition, ConditionOutcome, FileInfo};
 use cairn_common::ids::{Domain, ManifestId, NodeId};
 use cairn_common::manifest::{Entry, Extent, ManifestHead};
 use cairn_common::name::FilePath;
+use cairn_common::version::{VersionId, Versioning};
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::{Found, RangeWanted};
 
@@ -50,24 +51,29 @@ pub enum FileBytes {
     Unsatisfiable,
 }
 
-/// What is known about the current version of a file.
-pub fn stat(view: &dyn MetaView, path: &FilePath, condition: &Condition) -> Result<Found<FileInfo>, QueryError> {
-    Ok(match find(view, path, condition)? {
+/// What is known about a version of a file; `None`: the current one.
+pub fn stat(
+    view: &dyn MetaView,
+    path: &FilePath,
+    version: Option<VersionId>,
+    condition: &Condition,
+) -> Result<Found<FileInfo>, QueryError> {
+    Ok(match find(view, path, version, condition)? {
         Found::Here((info, _)) => Found::Here(info),
         Found::NotModified(info) => Found::NotModified(info),
     })
 }
 
-/// The current version of a file and the first of its bytes in a range, or where they are.
+/// A version of a file (`None`: the current one) and the first of its bytes in a range, or where they are.
 pub fn open(
     view: &dyn MetaView,
     members: &Members,
-    path: &FilePath,
+    (path, version): (&FilePath, Option<VersionId>),
     condition: &Condition,
     wanted: RangeWanted,
     limits: PageLimits,
 ) -> Result<Found<OpenedFile>, QueryError> {
-    let (info, row) = match find(view, path, condition)? {
+    let (info, row) = match find(view, path, version, condition)? {
         Found::Here(found) => found,
         Found::NotModified(info) => return Ok(Found::NotModified(info)),
     };
@@ -100,17 +106,24 @@ fn read(
     }
 }
 
-/// The current version of a file, judged by a reader's condition.
+/// A version of a file, judged by a reader's condition.
 fn find(
     view: &dyn MetaView,
     path: &FilePath,
+    version: Option<VersionId>,
     condition: &Condition,
 ) -> Result<Found<(FileInfo, CurrentRow)>, QueryError> {
     let bucket = bucket::find(view, &path.bucket)?;
-    let key = CurrentKey { bucket: bucket.id, key: path.key.as_str() };
-    let row = view.row(&key)?.ok_or_else(|| Refusal::NoSuchFile(path.clone()))?;
-    let attributes = if row.attributes { view.expect_row(&AttributesKey(key))? } else { Attributes::default() };
-    let info = FileInfo { stamp: row.stamp, length: row.length, tags: row.tags, attributes };
+    let found = match (locate(view, &bucket, path.key.as_str(), version)?, version) {
+        (Located::File(found), _) => *found,
+        (Located::Nothing, None) => return Err(Refusal::NoSuchFile(path.clone()).into()),
+        (Located::Mark(mark), None) => return Err(Refusal::FileRemoved { path: path.clone(), mark }.into()),
+        (Located::Mark(_), Some(version)) => return Err(Refusal::RemovalMark { path: path.clone(), version }.into()),
+        (Located::Nothing, Some(version)) => return Err(Refusal::NoSuchVersion { path: path.clone(), version }.into()),
+    };
+    let LocatedFile { row, attributes, .. } = found;
+    let version = (bucket.versioning != Versioning::Off).then(|| row.id());
+    let info = FileInfo { stamp: row.stamp, version, length: row.length, tags: row.tags, attributes };
     match condition.judge(Some(row.facts())) {
         ConditionOutcome::Holds => Ok(Found::Here((info, row))),
         ConditionOutcome::NotModified => Ok(Found::NotModified(Box::new(info))),
@@ -156,7 +169,7 @@ pub fn where_is(
     offset: u64,
     limits: PageLimits,
 ) -> Result<WhereFile, QueryError> {
-    let (info, row) = match find(view, path, &Condition::default())? {
+    let (info, row) = match find(view, path, None, &Condition::default())? {
         Found::Here(found) => found,
         Found::NotModified(_) => unreachable!("nothing was asked that could come out so"),
     };

@@ -4,17 +4,24 @@ use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::RowKey;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, Present, PublicKey, QuotaKey, TenantKey, TenantRow,
-    UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, Present, PublicKey, QuotaKey,
+    SharingKey, TenantKey, TenantRow, UsageKey,
 };
-use cairn_common::bucket::{BucketChange, Quota};
+use cairn_common::bucket::{BucketChange, Quota, SettingsError};
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::limits::{BUCKETS_MAX, REPLICAS_MAX};
 use cairn_common::name::BucketName;
+use cairn_common::version::{ObjectLock, Versioning};
 use cairn_common::wire::command::{Done, Refusal};
 use cairn_common::wire::master::Usage;
 
-pub(super) fn create(tx: &mut Tx<'_>, name: &BucketName, tenant: TenantId, replicas: Option<u8>) -> Step<Done> {
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    name: &BucketName,
+    tenant: TenantId,
+    replicas: Option<u8>,
+    lock: bool,
+) -> Step<Done> {
     if let Some(row) = tx.get(&BucketKey(name))? {
         return Err(Refusal::BucketExists { name: name.clone(), same_tenant: row.tenant == tenant }.into());
     }
@@ -27,7 +34,11 @@ pub(super) fn create(tx: &mut Tx<'_>, name: &BucketName, tenant: TenantId, repli
     }
     // A stamp is never given twice, so a new bucket sees nothing of an earlier one of its name.
     let id = BucketId(tx.stamp().0);
-    tx.put(&BucketKey(name), &BucketRow { id, tenant, created: tx.stamp(), replicas });
+    let (versioning, lock) = match lock {
+        true => (Versioning::Enabled, Some(ObjectLock::default())),
+        false => (Versioning::Off, None),
+    };
+    tx.put(&BucketKey(name), &BucketRow { id, tenant, created: tx.stamp(), replicas, versioning, lock });
     tx.put(&BucketOfTenantKey { tenant, name: name.clone() }, &Present);
     tx.put(&UsageKey(id), &Usage::default());
     tx.put(&TenantKey(tenant), &TenantRow { buckets: owner.buckets + 1 });
@@ -35,12 +46,12 @@ pub(super) fn create(tx: &mut Tx<'_>, name: &BucketName, tenant: TenantId, repli
     Ok(Done::Bucket { bucket: id })
 }
 
-/// Removes a bucket without files and open multipart uploads. A staged upload into it can no longer be committed and ends in
+/// Removes a bucket without files, earlier versions and open multipart uploads. A staged upload into it can no longer be committed and ends in
 /// its time.
 pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     let row = find(tx, name)?;
     let usage = tx.get(&UsageKey(row.id))?.unwrap_or_default();
-    if usage.files > 0 || usage.uploads > 0 {
+    if usage.files > 0 || usage.versions > 0 || usage.uploads > 0 {
         return Err(Refusal::BucketNotEmpty(name.clone()).into());
     }
     let owner = tx.get(&TenantKey(row.tenant))?.unwrap_or_default();
@@ -50,6 +61,9 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     tx.delete(&QuotaKey(row.id));
     tx.delete(&PublicKey(row.id));
     tx.delete(&BucketTagsKey(row.id));
+    tx.delete(&LifecycleKey(row.id));
+    tx.delete(&CorsKey(row.id));
+    tx.delete(&SharingKey(row.id));
     tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
     tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
     Ok(Done::Nothing)
@@ -59,15 +73,44 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
 pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> Step<Done> {
     change.check()?;
     let row = find(tx, name)?;
+    set_versioning(tx, name, row, change)?;
     let before = tx.get(&QuotaKey(row.id))?.unwrap_or_default();
     set_row(tx, &QuotaKey(row.id), &change.quota(before));
+    let sharing = change.sharing(tx.get(&SharingKey(row.id))?.unwrap_or_default());
+    set_row(tx, &SharingKey(row.id), &sharing);
     if let Some(public) = &change.public {
+        if !public.is_empty() && sharing.block.is_some_and(|block| block.block_policy) {
+            return Err(SettingsError::PublicBlocked.into());
+        }
         set_row(tx, &PublicKey(row.id), public);
     }
     if let Some(tags) = &change.tags {
         set_row(tx, &BucketTagsKey(row.id), tags);
     }
+    if let Some(rules) = &change.lifecycle {
+        set_row(tx, &LifecycleKey(row.id), rules);
+    }
+    if let Some(rules) = &change.cors {
+        set_row(tx, &CorsKey(row.id), rules);
+    }
     Ok(Done::Nothing)
+}
+
+/// Switches versioning and Object Lock. Both only ever come: a bucket that kept versions has some that it must go on showing.
+fn set_versioning(tx: &mut Tx<'_>, name: &BucketName, row: BucketRow, change: &BucketChange) -> Step<()> {
+    let versioning = change.versioning.unwrap_or(row.versioning);
+    let lock = change.lock.or(row.lock);
+    if versioning == Versioning::Off && row.versioning != Versioning::Off {
+        return Err(Refusal::Invalid("versioning can be suspended, not switched off".to_owned()).into());
+    }
+    if lock.is_some() && versioning != Versioning::Enabled {
+        return Err(Refusal::LockNeedsVersions.into());
+    }
+    let new = BucketRow { versioning, lock, ..row };
+    if new != row {
+        tx.put(&BucketKey(name), &new);
+    }
+    Ok(())
 }
 
 fn set_row<K: RowKey>(tx: &mut Tx<'_>, key: &K, row: &K::Row)
@@ -97,13 +140,26 @@ pub(super) struct UsageChange {
     pub(super) bytes: i64,
     pub(super) uploads: i64,
     pub(super) pending_bytes: i64,
+    pub(super) versions: i64,
+    pub(super) version_bytes: i64,
+}
+
+impl UsageChange {
+    /// Bytes that a quota counts.
+    fn all_bytes(self) -> i64 {
+        self.bytes + self.pending_bytes + self.version_bytes
+    }
+
+    /// Files that a quota counts.
+    fn all_files(self) -> i64 {
+        self.files + self.versions
+    }
 }
 
 /// Changes the counters of a bucket for something that makes it larger, if its quota has room for it. Whatever the same command
 /// takes away must have been counted before.
 pub(super) fn grow(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> Step<()> {
-    let more_bytes = change.bytes + change.pending_bytes;
-    if more_bytes > 0 || change.files > 0 {
+    if change.all_bytes() > 0 || change.all_files() > 0 {
         let quota = tx.get(&QuotaKey(bucket))?.unwrap_or_default();
         if quota != Quota::default() {
             check_quota(quota, tx.get(&UsageKey(bucket))?.unwrap_or_default(), bucket, change)?;
@@ -113,15 +169,15 @@ pub(super) fn grow(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> St
 }
 
 fn check_quota(quota: Quota, usage: Usage, bucket: BucketId, change: UsageChange) -> Result<(), Refusal> {
-    let more_bytes = change.bytes + change.pending_bytes;
-    let bytes = usage.bytes.saturating_add(usage.pending_bytes).saturating_add_signed(more_bytes);
+    let (more_bytes, more_files) = (change.all_bytes(), change.all_files());
+    let bytes = usage.bytes.saturating_add(usage.pending_bytes).saturating_add(usage.version_bytes);
+    let bytes = bytes.saturating_add_signed(more_bytes);
+    let files = usage.files.saturating_add(usage.versions).saturating_add_signed(more_files);
     match quota {
         Quota { bytes: Some(limit), .. } if more_bytes > 0 && bytes > limit => {
             Err(Refusal::QuotaBytes { bucket, limit })
         }
-        Quota { files: Some(limit), .. }
-            if change.files > 0 && usage.files.saturating_add_signed(change.files) > limit =>
-        {
+        Quota { files: Some(limit), .. } if more_files > 0 && files > limit => {
             Err(Refusal::QuotaFiles { bucket, limit })
         }
         _ => Ok(()),
@@ -137,6 +193,8 @@ pub(super) fn count(tx: &mut Tx<'_>, bucket: BucketId, change: UsageChange) -> R
         bytes: usage.bytes.saturating_add_signed(change.bytes),
         uploads: usage.uploads.saturating_add_signed(change.uploads),
         pending_bytes: usage.pending_bytes.saturating_add_signed(change.pending_bytes),
+        versions: usage.versions.saturating_add_signed(change.versions),
+        version_bytes: usage.version_bytes.saturating_add_signed(change.version_bytes),
     };
     tx.put(&UsageKey(bucket), &usage);
     Ok(())

@@ -7,20 +7,23 @@ use super::body::{self, Stored};
 use super::bucket::{self, UsageChange, signed};
 use super::staging;
 use super::tx::{Step, Tx};
+use super::{history, lock};
 use crate::store::StoreError;
 use crate::store::key::{AttributesKey, BucketRow, CurrentKey, CurrentRow};
 use cairn_common::bucket::Tags;
 use cairn_common::file::{Attributes, Condition, ConditionOutcome, ETags, S3Tag};
-use cairn_common::ids::BucketId;
 use cairn_common::limits::LIST_MAX_KEYS;
 use cairn_common::name::{BucketName, FilePath, Key};
+use cairn_common::version::{Lock, VersionId, Versioning};
 use cairn_common::wire::command::{CommitFile, Committed, CopyFile, Deleted, Done, NewContent, Refusal};
+use std::borrow::Cow;
 
 pub(super) fn commit(tx: &mut Tx<'_>, commit: &CommitFile) -> Step<Done> {
     let bucket = bucket::find(tx, &commit.path.bucket)?;
     let place = Place::of(tx, &bucket, &commit.path)?;
     judge(&commit.condition, place.current.as_ref(), &commit.path)?;
     commit.attributes.check()?;
+    lock::check(tx, &bucket, &commit.path.bucket, commit.attributes.lock)?;
     let stored = match &commit.content {
         NewContent::Inline(bytes) => body::store_inline(tx, bytes, commit.root, commit.length)?,
         NewContent::Chunks(chunks) => staging::close(tx, &bucket, chunks, commit.root, commit.length)?,
@@ -30,7 +33,7 @@ pub(super) fn commit(tx: &mut Tx<'_>, commit: &CommitFile) -> Step<Done> {
 
 pub(super) fn copy(tx: &mut Tx<'_>, copy: &CopyFile) -> Step<Done> {
     let to_bucket = bucket::find(tx, &copy.to.bucket)?;
-    let (from_bucket, source) = source(tx, &copy.from, &copy.from_condition)?;
+    let (from_bucket, source) = history::find(tx, &copy.from, copy.from_version, &copy.from_condition)?;
     if from_bucket.tenant.domain() != to_bucket.tenant.domain() {
         return Err(Refusal::WrongDomain.into());
     }
@@ -39,12 +42,13 @@ pub(super) fn copy(tx: &mut Tx<'_>, copy: &CopyFile) -> Step<Done> {
     let attributes = match &copy.attributes {
         Some(attributes) => {
             attributes.check()?;
+            lock::check(tx, &to_bucket, &copy.to.bucket, attributes.lock)?;
             attributes.clone()
         }
-        None => attributes_of(tx, from_bucket.id, copy.from.key.as_str(), &source)?,
+        None => Attributes { lock: Lock::default(), ..source.attributes },
     };
-    let stored = hold(tx, &source)?;
-    Ok(Done::Committed(place.put(tx, &stored, source.tags.s3, &attributes)?))
+    let stored = hold(tx, &source.row)?;
+    Ok(Done::Committed(place.put(tx, &stored, source.row.tags.s3, &attributes)?))
 }
 
 pub(super) fn rename(
@@ -54,20 +58,21 @@ pub(super) fn rename(
     from_condition: &Condition,
     condition: &Condition,
 ) -> Step<Done> {
-    let (bucket, source) = source(tx, from, from_condition)?;
+    let (bucket, found) = history::find(tx, from, None, from_condition)?;
+    let source = found.row;
     let to = FilePath { bucket: from.bucket.clone(), key: to.clone() };
     let place = Place::of(tx, &bucket, &to)?;
     judge(condition, place.current.as_ref(), &to)?;
     if to.key == from.key {
         let replicas_durable = copies(tx, &source)?;
-        let CurrentRow { stamp, length, tags, .. } = source;
-        return Ok(Done::Committed(Committed { stamp, length, tags, replicas_durable, replaced: false }));
+        let (CurrentRow { stamp, length, tags, .. }, version) = (source, shown(&bucket, &source));
+        return Ok(Done::Committed(Committed { stamp, version, length, tags, replicas_durable, replaced: false }));
     }
-    let attributes = attributes_of(tx, bucket.id, from.key.as_str(), &source)?;
+    let attributes = Attributes { lock: Lock::default(), ..found.attributes };
     // Held at its new place before it leaves the old one: its count never falls to zero on the way.
     let stored = hold(tx, &source)?;
     // Before it is counted at its new place: a move within a full bucket takes no room.
-    remove(tx, &CurrentKey { bucket: bucket.id, key: from.key.as_str() }, &source)?;
+    leave(tx, &bucket, CurrentKey { bucket: bucket.id, key: from.key.as_str() }, &source)?;
     Ok(Done::Committed(place.put(tx, &stored, source.tags.s3, &attributes)?))
 }
 
@@ -80,44 +85,28 @@ pub(super) fn delete(tx: &mut Tx<'_>, bucket: &BucketName, files: &[(Key, Condit
     for (key, condition) in files {
         let key = CurrentKey { bucket: bucket.id, key: key.as_str() };
         outcomes.push(match tx.get(&key)? {
-            None => Deleted::Absent,
+            None => history::mark_again(tx, &bucket, key, condition)?,
             Some(current) if condition.judge(Some(current.facts())) != ConditionOutcome::Holds => {
                 Deleted::ConditionFailed
             }
-            Some(current) => {
-                remove(tx, &key, &current)?;
-                Deleted::Removed
-            }
+            Some(current) => leave(tx, &bucket, key, &current)?,
         });
     }
     Ok(Done::Deleted(outcomes))
 }
 
-/// Changes the labels of a current version. Its stamp and tag stay: its bytes and headers are what they were.
-pub(super) fn set_tags(tx: &mut Tx<'_>, path: &FilePath, tags: &Tags) -> Step<Done> {
-    let (bucket, mut current) = source(tx, path, &Condition::default())?;
-    let key = CurrentKey { bucket: bucket.id, key: path.key.as_str() };
-    let before = attributes_of(tx, bucket.id, path.key.as_str(), &current)?;
-    let attributes = Attributes { tags: tags.clone(), ..before };
+/// Changes the labels of a version. Its stamp and tag stay: its bytes and headers are what they were.
+pub(super) fn set_tags(tx: &mut Tx<'_>, path: &FilePath, version: Option<VersionId>, tags: &Tags) -> Step<Done> {
+    let (bucket, found) = history::find(tx, path, version, &Condition::default())?;
+    let attributes = Attributes { tags: tags.clone(), ..found.attributes.clone() };
     attributes.check()?;
-    let had = current.attributes;
-    current.attributes = !attributes.is_empty();
-    match current.attributes {
-        true => tx.put(&AttributesKey(key), &attributes),
-        false if had => tx.delete(&AttributesKey(key)),
-        false => {}
-    }
-    tx.put(&key, &current);
+    history::amend(tx, &bucket, &path.key, &found, attributes)?;
     Ok(Done::Nothing)
 }
 
-/// The file that a copy is made of.
-pub(super) fn source(tx: &Tx<'_>, path: &FilePath, condition: &Condition) -> Step<(BucketRow, CurrentRow)> {
-    let bucket = bucket::find(tx, &path.bucket)?;
-    let current = tx.get(&CurrentKey { bucket: bucket.id, key: path.key.as_str() })?;
-    let current = current.ok_or_else(|| Refusal::NoSuchFile(path.clone()))?;
-    judge(condition, Some(&current), path)?;
-    Ok((bucket, current))
+/// The id of a version, if its bucket shows ids.
+pub(super) fn shown(bucket: &BucketRow, row: &CurrentRow) -> Option<VersionId> {
+    (bucket.versioning != Versioning::Off).then(|| row.id())
 }
 
 /// For what writes, a version that is not modified fails the condition like any other.
@@ -131,13 +120,8 @@ pub(super) fn judge(condition: &Condition, current: Option<&CurrentRow>, path: &
 }
 
 /// The attributes of a current version.
-pub(super) fn attributes_of(
-    tx: &Tx<'_>,
-    bucket: BucketId,
-    key: &str,
-    current: &CurrentRow,
-) -> Result<Attributes, StoreError> {
-    if current.attributes { tx.expect(&AttributesKey(CurrentKey { bucket, key })) } else { Ok(Attributes::default()) }
+pub(super) fn attributes_of(tx: &Tx<'_>, key: CurrentKey<'_>, current: &CurrentRow) -> Result<Attributes, StoreError> {
+    if current.attributes { tx.expect(&AttributesKey(key)) } else { Ok(Attributes::default()) }
 }
 
 /// Adds a holder to the bytes of a version.
@@ -151,8 +135,22 @@ fn copies(tx: &Tx<'_>, version: &CurrentRow) -> Result<u8, StoreError> {
     Ok(manifest.map_or_else(|| tx.members().log_copies(), |(_, row)| row.copies))
 }
 
-/// Removes a current version.
-fn remove(tx: &mut Tx<'_>, key: &CurrentKey<'_>, current: &CurrentRow) -> Result<(), StoreError> {
+/// Removes a file as its bucket has it: for good, or under a mark.
+pub(super) fn leave(
+    tx: &mut Tx<'_>,
+    bucket: &BucketRow,
+    key: CurrentKey<'_>,
+    current: &CurrentRow,
+) -> Result<Deleted, StoreError> {
+    if bucket.versioning == Versioning::Off {
+        remove(tx, &key, current)?;
+        return Ok(Deleted::Removed);
+    }
+    Ok(Deleted::Marked(history::mark(tx, bucket, key, Some(current))?))
+}
+
+/// Removes a current version for good.
+pub(super) fn remove(tx: &mut Tx<'_>, key: &CurrentKey<'_>, current: &CurrentRow) -> Result<(), StoreError> {
     tx.delete(key);
     if current.attributes {
         tx.delete(&AttributesKey(*key));
@@ -164,6 +162,7 @@ fn remove(tx: &mut Tx<'_>, key: &CurrentKey<'_>, current: &CurrentRow) -> Result
 
 /// Where a new version goes, and what is there now.
 pub(super) struct Place<'a> {
+    bucket: BucketRow,
     key: CurrentKey<'a>,
     pub(super) current: Option<CurrentRow>,
 }
@@ -171,11 +170,18 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     pub(super) fn of(tx: &Tx<'_>, bucket: &BucketRow, path: &'a FilePath) -> Result<Place<'a>, StoreError> {
         let key = CurrentKey { bucket: bucket.id, key: path.key.as_str() };
-        Ok(Place { key, current: tx.get(&key)? })
+        Ok(Place { bucket: *bucket, key, current: tx.get(&key)? })
     }
 
-    /// Puts a new version there, whose holder of the bytes is in place, and lets go of the one it replaces.
+    /// Puts a new version there, whose holder of the bytes is in place; the one that was current becomes an earlier one or is let
+    /// go of. It gets the lock that it asks for, or its bucket's.
     pub(super) fn put(&self, tx: &mut Tx<'_>, stored: &Stored, tag: S3Tag, attributes: &Attributes) -> Step<Committed> {
+        let mut change = history::make_room(tx, &self.bucket, self.key, self.current.as_ref())?;
+        let lock = lock::of_new(tx, &self.bucket, attributes.lock);
+        let attributes = match lock == attributes.lock {
+            true => Cow::Borrowed(attributes),
+            false => Cow::Owned(Attributes { lock, ..attributes.clone() }),
+        };
         let tags = ETags { root: stored.root, s3: tag };
         let row = CurrentRow {
             stamp: tx.stamp(),
@@ -183,22 +189,18 @@ impl<'a> Place<'a> {
             tags,
             body: stored.body,
             attributes: !attributes.is_empty(),
+            versioned: self.bucket.versioning == Versioning::Enabled,
         };
         tx.put(&self.key, &row);
         if row.attributes {
-            tx.put(&AttributesKey(self.key), attributes);
-        } else if self.current.is_some_and(|old| old.attributes) {
-            tx.delete(&AttributesKey(self.key));
+            tx.put(&AttributesKey(self.key), &attributes);
         }
-        let mut change = UsageChange { files: 1, bytes: signed(stored.length), ..UsageChange::default() };
-        if let Some(old) = &self.current {
-            body::drop_one(tx, old.body)?;
-            change.files -= 1;
-            change.bytes -= signed(old.length);
-        }
+        change.files += 1;
+        change.bytes += signed(stored.length);
         bucket::grow(tx, self.key.bucket, change)?;
         Ok(Committed {
             stamp: row.stamp,
+            version: shown(&self.bucket, &row),
             length: row.length,
             tags,
             replicas_durable: stored.copies,

@@ -19,6 +19,9 @@ mod check;
 mod chunks;
 mod collection;
 mod file;
+mod history;
+mod lifecycle;
+mod lock;
 mod manifest;
 mod members;
 mod membership;
@@ -33,6 +36,7 @@ mod tx;
 mod window;
 
 pub use check::{Violation, check};
+pub use lifecycle::{Ended, ended};
 pub use members::Members;
 
 use crate::store::key::ClockKey;
@@ -137,12 +141,15 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::ExpireSessions { sessions } => session::expire(tx, sessions),
         Command::OpenWindow => window::open(tx),
         Command::CloseWindow { window } => window::close(tx, *window),
-        Command::CreateBucket { name, tenant, replicas } => bucket::create(tx, name, *tenant, *replicas),
+        Command::CreateBucket { name, tenant, replicas, lock } => bucket::create(tx, name, *tenant, *replicas, *lock),
         Command::DeleteBucket { name } => bucket::delete(tx, name),
         Command::SetBucket { name, change } => bucket::set(tx, name, change),
-        Command::SetTags { path, tags } => file::set_tags(tx, path, tags),
+        Command::SetTags { path, version, tags } => file::set_tags(tx, path, *version, tags),
+        Command::SetLock { path, version, change, bypass } => lock::set(tx, path, *version, *change, *bypass),
         Command::CommitFile(commit) => file::commit(tx, commit),
         Command::DeleteFiles { bucket, files } => file::delete(tx, bucket, files),
+        Command::DeleteVersions { bucket, versions, bypass } => history::delete(tx, bucket, versions, *bypass),
+        Command::Expire { bucket, keys, uploads } => lifecycle::expire(tx, bucket, keys, uploads),
         Command::CopyFile(copy) => file::copy(tx, copy),
         Command::RenameFile { from, to, from_condition, condition } => {
             file::rename(tx, from, to, from_condition, condition)
@@ -156,8 +163,9 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
             multipart::begin(tx, path, attributes, checksum, *length)
         }
         Command::CommitPart(part) => multipart::commit_part(tx, part),
-        Command::CopyPart { upload, number, from, from_condition, range } => {
-            multipart::copy_part(tx, upload, *number, from, from_condition, *range)
+        Command::CopyPart { upload, number, from, from_version, from_condition, range } => {
+            let source = multipart::Source { path: from, version: *from_version, condition: from_condition };
+            multipart::copy_part(tx, upload, *number, &source, *range)
         }
         Command::CompleteMultipart(complete) => multipart::complete(tx, complete),
         Command::AbortMultipart { upload } => multipart::abort(tx, upload),

@@ -18,6 +18,7 @@ mod overlay;
 #[cfg(feature = "rocks")]
 mod rocks;
 mod scan;
+mod versions;
 
 pub use batch::WriteBatch;
 pub use dump::{export, fingerprint};
@@ -27,6 +28,7 @@ pub use overlay::Overlay;
 #[cfg(feature = "rocks")]
 pub use rocks::{RocksMemory, RocksStore};
 pub use scan::{Cursor, KeyRange, Order, successor};
+pub use versions::{Located, LocatedFile, earlier, locate};
 
 use bytes::Bytes;
 use cairn_common::error::ErrorKind;
@@ -52,7 +54,7 @@ pub enum Table {
     Segments = 4,
     /// How often manifests refer to each chunk, by slot.
     References = 5,
-    /// Earlier versions. Reserved.
+    /// Earlier versions and marks of removal.
     History = 6,
     /// Sessions, their answers and windows: written by every command, kept for minutes.
     Sessions = 7,

@@ -42,6 +42,8 @@ pub enum Fault {
     StopLeader,
     /// A follower is stopped.
     StopFollower,
+    /// The leader hears no other master and none hears it; clients reach all.
+    IsolateLeader,
     /// The leader hears nobody and nobody hears it, clients included.
     CutLeader,
     /// Leader and one follower do not hear each other; all others hear both.
@@ -58,7 +60,8 @@ pub enum Fault {
     StopAndCut,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
+    Fault::IsolateLeader,
     Fault::KillLeader,
     Fault::StopLeader,
     Fault::CutLeader,
@@ -73,9 +76,9 @@ const FAULTS: [Fault; 11] = [
 ];
 
 impl Fault {
-    /// Whether the others can go on at once, so that the time until they do means something.
-    fn leaves_a_majority(self) -> bool {
-        !matches!(self, Fault::RestartAll | Fault::StopAndCut)
+    /// Whether the leader is lost and the others can elect another.
+    fn takes_the_leader(self) -> bool {
+        matches!(self, Fault::KillLeader | Fault::StopLeader | Fault::IsolateLeader | Fault::CutLeader)
     }
 }
 
@@ -90,7 +93,7 @@ pub struct Report {
     pub unknown: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<Fault, u64>,
-    /// For faults that leave a majority: time from the fault to the next acknowledged write that was begun after it, in
+    /// For faults that take the leader from a majority: time from the fault to the next acknowledged write that was begun after it, in
     /// milliseconds, sorted.
     pub again_ms: Vec<u64>,
     /// Terms that passed: elections, those that were asked for included.
@@ -122,7 +125,7 @@ pub fn run(bug: Option<&'static str>, seed: u64, rounds: u64) -> Result<Report> 
             *report.faults.entry(fault).or_default() += 1;
             let again = world.round(&client, round, fault, &mut dice);
             let again = again.await.with_context(|| format!("round {round}, {fault:?}"))?;
-            report.again_ms.extend(Some(again).filter(|_| fault.leaves_a_majority()));
+            report.again_ms.extend(Some(again).filter(|_| fault.takes_the_leader()));
             world.judge(&mut report).with_context(|| format!("round {round}, {fault:?}"))?;
         }
         converge(&world.cluster).await?;
@@ -165,13 +168,19 @@ impl World {
 
     fn begin(&self, fault: Fault, members: &[String]) -> Result<()> {
         let (cluster, [leader, one, other]) = (&self.cluster, three(members)?);
+        let both_ways = |a: &str, b: &str, change: fn(&Cluster, &str, &str) -> Result<()>| {
+            change(cluster, a, b).and_then(|()| change(cluster, b, a))
+        };
         match fault {
             Fault::KillLeader => cluster.kill(leader, "KILL"),
             Fault::KillFollower => cluster.kill(one, "KILL"),
             Fault::StopLeader => cluster.kill(leader, "STOP"),
             Fault::StopFollower => cluster.kill(one, "STOP"),
+            Fault::IsolateLeader => {
+                [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::lose))
+            }
             Fault::CutLeader => cluster.cut_off(leader),
-            Fault::CutBetween => cluster.lose(leader, one).and_then(|()| cluster.lose(one, leader)),
+            Fault::CutBetween => both_ways(leader, one, Cluster::lose),
             Fault::OneWay => cluster.lose(leader, one),
             Fault::Transfer => transfer(cluster, one),
             Fault::RestartAll => {
@@ -182,25 +191,31 @@ impl World {
             Fault::KillAndTransfer => cluster.kill(one, "KILL").and_then(|()| transfer(cluster, other)),
             Fault::StopAndCut => {
                 cluster.kill(leader, "STOP")?;
-                cluster.lose(one, other).and_then(|()| cluster.lose(other, one))
+                both_ways(one, other, Cluster::lose)
             }
         }
     }
 
     fn end(&self, fault: Fault, members: &[String]) -> Result<()> {
         let (cluster, [leader, one, other]) = (&self.cluster, three(members)?);
+        let both_ways = |a: &str, b: &str, change: fn(&Cluster, &str, &str) -> Result<()>| {
+            change(cluster, a, b).and_then(|()| change(cluster, b, a))
+        };
         match fault {
             Fault::KillLeader => cluster.start_process(leader),
             Fault::KillFollower | Fault::KillAndTransfer => cluster.start_process(one),
             Fault::StopLeader => cluster.kill(leader, "CONT"),
             Fault::StopFollower => cluster.kill(one, "CONT"),
+            Fault::IsolateLeader => {
+                [one, other].into_iter().try_for_each(|peer| both_ways(leader, peer, Cluster::mend))
+            }
             Fault::CutLeader => cluster.reconnect(leader),
-            Fault::CutBetween => cluster.mend(leader, one).and_then(|()| cluster.mend(one, leader)),
+            Fault::CutBetween => both_ways(leader, one, Cluster::mend),
             Fault::OneWay => cluster.mend(leader, one),
             Fault::Transfer => Ok(()),
             Fault::RestartAll => start_together(cluster, members),
             Fault::StopAndCut => {
-                cluster.mend(one, other).and_then(|()| cluster.mend(other, one))?;
+                both_ways(one, other, Cluster::mend)?;
                 cluster.kill(leader, "CONT")
             }
         }

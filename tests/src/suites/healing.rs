@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long healing of what a test writes may take, on a machine that does other things as well.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Rounds in quick succession, and a silence that soon means death.
 const SWIFT: &str = "repair-pause = 1\ndead-after = 4\nscrub-pause = 86400\n";
@@ -33,18 +33,18 @@ fn plan(chunkservers: u32, replicas: u32, bug: Option<&'static str>) -> Plan {
     }
 }
 
-fn node<'a>(status: &'a Status, name: &str) -> Result<&'a Node> {
+pub(super) fn node<'a>(status: &'a Status, name: &str) -> Result<&'a Node> {
     let mut nodes = status.membership.nodes.values();
     nodes.find(|node| node.name == name).with_context(|| format!("no node {name}"))
 }
 
-fn upkeep(status: &Status, name: &str) -> Result<Upkeep> {
+pub(super) fn upkeep(status: &Status, name: &str) -> Result<Upkeep> {
     let heard = status.heartbeats.get(&node(status, name)?.id);
     Ok(heard.map(|(_, heartbeat)| heartbeat.upkeep.clone()).unwrap_or_default())
 }
 
 /// Waits until an audit finds nothing, then has every copy read back once.
-async fn audited(cluster: &Cluster) -> Result<()> {
+pub(super) async fn audited(cluster: &Cluster) -> Result<()> {
     let clean = async || Ok(cluster.cli(&["admin", "audit"])?.status.success());
     if !eventually(PATIENCE, clean).await? {
         let last = cluster.cli(&["admin", "audit"])?;

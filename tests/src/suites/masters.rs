@@ -144,6 +144,62 @@ pub fn one_of_three_left() -> Result<()> {
     })
 }
 
+/// The folder of a master is put back as it was before: it does not start, says why, and starts with the right one.
+pub fn an_old_copy_is_refused() -> Result<()> {
+    block_on(async {
+        let cluster = Cluster::start(three_masters(None))?;
+        let client = client_with_bucket(&cluster).await?;
+        let name = leader_first(&cluster)?.swap_remove(2);
+        let (folder, copy) = (cluster.folder().join(&name), cluster.folder().join("copy"));
+        let copy_to = |from: &std::path::Path, to: &std::path::Path| -> Result<()> {
+            let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?.success();
+            ensure!(done, "cp -a {} {}", from.display(), to.display());
+            Ok(())
+        };
+        cluster.kill(&name, "TERM")?;
+        copy_to(&folder, &copy)?;
+        cluster.start_process(&name)?;
+        for number in 0..20 {
+            let body = Body { seed: number, length: 100 };
+            client.put(&path(&format!("later/{number}"))?, body.source(), PutOptions::default()).await?;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.kill(&name, "TERM")?;
+        let right = cluster.folder().join("right");
+        std::fs::rename(&folder, &right)?;
+        copy_to(&copy, &folder)?;
+        ensure!(cluster.start_process(&name).is_err(), "a master with an old copy of its folder started");
+        let log = std::fs::read_to_string(folder.join("log"))?;
+        ensure!(log.contains("an old copy was put in its place"), "it does not say why: {log}");
+        std::fs::remove_dir_all(&folder)?;
+        std::fs::rename(&right, &folder)?;
+        cluster.start_process(&name).context("with the right folder")?;
+        client.close().await;
+        cluster.wipe()
+    })
+}
+
+/// Three masters apply the same entries for a while, and compare what they came to: none complains, none ends.
+pub fn states_agree(bug: Option<&'static str>) -> Result<()> {
+    block_on(async {
+        let cluster = Cluster::start(three_masters(bug))?;
+        let client = client_with_bucket(&cluster).await?;
+        // One entry each, more than lie between two places at which states are compared.
+        for number in 0..150 {
+            let body = Body { seed: number, length: 100 };
+            client.put(&path(&format!("same/{number}"))?, body.source(), PutOptions::default()).await?;
+        }
+        // Long enough to compare twice.
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let complaints = cluster.complaints()?;
+        ensure!(complaints.is_empty(), "{complaints:?}");
+        let down = cluster.processes()?.into_iter().find(|process| process.pid.is_none());
+        ensure!(down.is_none(), "a master has ended: {down:?}");
+        client.close().await;
+        cluster.wipe()
+    })
+}
+
 /// From one master to three, to five, and back to one, under load. No operation of a client fails.
 pub fn growing_and_shrinking(seed: u64) -> Result<Counted> {
     block_on(async {

@@ -1,9 +1,12 @@
 //! The suites as functions: what they counted, or the promise that was broken.
 
+pub mod away;
 pub mod backup;
 pub mod chaos;
+pub mod disks;
 pub mod dry_disk;
 pub mod epochs;
+pub mod full_master;
 pub mod healing;
 pub mod kills;
 pub mod masters;

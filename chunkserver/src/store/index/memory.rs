@@ -20,6 +20,7 @@ struct State {
     rows: Rows,
     flushed: Rows,
     failing: bool,
+    unreadable: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,16 @@ impl MemoryIndex {
         self.lock().failing = failing;
     }
 
+    /// Fails every question from now on, or no longer.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.lock().unreadable = unreadable;
+    }
+
+    fn read(&self) -> Result<MutexGuard<'_, State>, IndexError> {
+        let state = self.lock();
+        if state.unreadable { Err(IndexError("told to be unreadable".to_owned())) } else { Ok(state) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,7 +59,7 @@ impl MemoryIndex {
 
 impl ChunkIndex for MemoryIndex {
     fn get(&self, address: &ChunkAddress) -> Result<Option<Row>, IndexError> {
-        Ok(self.lock().rows.chunks.get(&(address.slot(), *address)).copied())
+        Ok(self.read()?.rows.chunks.get(&(address.slot(), *address)).copied())
     }
 
     fn write(&self, batch: &IndexBatch) -> Result<(), IndexError> {
@@ -69,7 +80,7 @@ impl ChunkIndex for MemoryIndex {
     }
 
     fn scan(&self, after: After, last: Slot, limit: usize) -> Result<Vec<(ChunkAddress, Row)>, IndexError> {
-        let state = self.lock();
+        let state = self.read()?;
         let lowest = ChunkAddress { domain: Domain(0), kind: IdKind::Plain, id: ChunkId([0; 32]) };
         let start = match after {
             After::SlotStart(slot) => Bound::Included((slot, lowest)),
@@ -85,7 +96,7 @@ impl ChunkIndex for MemoryIndex {
     }
 
     fn bad(&self, address: Option<&ChunkAddress>) -> Result<Vec<(ChunkAddress, Position, BadRow)>, IndexError> {
-        let state = self.lock();
+        let state = self.read()?;
         let wanted = state.rows.bad.iter().filter(|((of, _), _)| address.is_none_or(|address| of == address));
         Ok(wanted.map(|((address, position), row)| (*address, *position, *row)).collect())
     }

@@ -100,7 +100,7 @@ impl Appender {
                             self.commit(group);
                             self.stage_with_room(job, bytes, purpose)
                         }
-                        Err(error) => abandon(group, &error),
+                        Err(error) => self.abandon(group, &error),
                     };
                     continue;
                 }
@@ -137,7 +137,7 @@ impl Appender {
             Ok(mut group) => match stage(&self.shared, &mut group, job) {
                 Ok(Staged::Done) => Some(group),
                 Ok(Staged::NeedsRoom(..)) => unreachable!("room for {bytes} bytes was made"),
-                Err(error) => abandon(group, &error),
+                Err(error) => self.abandon(group, &error),
             },
             Err(error) => {
                 job.refuse(error);
@@ -200,6 +200,15 @@ impl Appender {
         }
     }
 
+    /// Gives up a group that cannot be told from the index any more; nothing of it was written.
+    fn abandon(&self, group: Group, error: &IndexError) -> Option<Group> {
+        tracing::error!(volume = %self.shared.identity.volume, %error, "the index cannot be read");
+        self.shared.worsen(Health::Failed(format!("reading the index: {error}")));
+        let (_, answers) = group.into_parts();
+        answers.fail(&AppendError::Index(error.to_string()));
+        None
+    }
+
     fn flush_index(&mut self) {
         match self.shared.index.flush(false) {
             Ok(()) => self.unflushed_bytes = 0,
@@ -250,14 +259,6 @@ impl Appender {
             .leave_clean_mark(&mark)
             .map_err(|error| self.fail(&error, "leaving the mark of a clean stop"))
     }
-}
-
-/// Gives up a group that cannot be told from the index any more; nothing of it was written.
-fn abandon(group: Group, error: &IndexError) -> Option<Group> {
-    tracing::warn!(%error, "the index cannot be read");
-    let (_, answers) = group.into_parts();
-    answers.fail(&AppendError::Index(error.to_string()));
-    None
 }
 
 impl Drop for Appender {

@@ -115,12 +115,17 @@ impl Volume {
 
     /// Damaged records that are set aside and not settled: address, length in bytes.
     pub fn set_aside(&self) -> Result<Vec<(ChunkAddress, u32)>, IndexError> {
-        Ok(self.shared.index.bad(None)?.into_iter().map(|(address, _, bad)| (address, bad.length)).collect())
+        Ok(self
+            .shared
+            .ask_index(|index| index.bad(None))?
+            .into_iter()
+            .map(|(address, _, bad)| (address, bad.length))
+            .collect())
     }
 
     /// Whether a bad record of the chunk is set aside. Blocks on the index.
     pub(crate) fn has_set_aside(&self, address: &ChunkAddress) -> Result<bool, IndexError> {
-        Ok(!self.shared.index.bad(Some(address))?.is_empty())
+        Ok(!self.shared.ask_index(|index| index.bad(Some(address)))?.is_empty())
     }
 
     /// How far reading everything back was, as it was left on the disk. Blocks on the disk.
@@ -155,12 +160,12 @@ impl Volume {
 
     /// The row of a chunk. Blocks on the index.
     pub(crate) fn find(&self, address: &ChunkAddress) -> Result<Option<Row>, IndexError> {
-        self.shared.index.get(address)
+        self.shared.ask_index(|index| index.get(address))
     }
 
     /// Rows in the order of (slot, address). Blocks on the index.
     pub(crate) fn scan(&self, after: After, last: Slot, limit: usize) -> Result<Vec<(ChunkAddress, Row)>, IndexError> {
-        self.shared.index.scan(after, last, limit)
+        self.shared.ask_index(|index| index.scan(after, last, limit))
     }
 
     /// A chunk for reading. Blocks on the disk.

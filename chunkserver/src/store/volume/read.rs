@@ -124,7 +124,7 @@ fn open_once(shared: &Shared, address: &ChunkAddress) -> Result<ChunkReader, Rea
         let file = shared.file(location.row.position.pack)?;
         return Ok(ChunkReader { location, file });
     }
-    let row = shared.index.get(address)?.ok_or(ReadError::Absent)?;
+    let row = shared.ask_index(|index| index.get(address))?.ok_or(ReadError::Absent)?;
     let file = shared.file(row.position.pack)?;
     let mut outboard = vec![0; Outboard::encoded_len(row.length)];
     if !outboard.is_empty() {
@@ -150,7 +150,7 @@ pub(super) enum Checked {
 pub(super) fn check(shared: &Shared, address: &ChunkAddress) -> Result<Checked, ReadError> {
     let mut tries = 0;
     loop {
-        let Some(row) = shared.index.get(address)? else { return Ok(Checked::Absent) };
+        let Some(row) = shared.ask_index(|index| index.get(address))? else { return Ok(Checked::Absent) };
         tries += 1;
         match read_row(shared, address, &row) {
             Ok(record) => return Ok(Checked::Good(row, record)),

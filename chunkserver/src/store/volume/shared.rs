@@ -1,6 +1,6 @@
 //! What the appender, readers and reports of a volume share.
 
-use super::super::index::{ChunkIndex, IndexBatch};
+use super::super::index::{ChunkIndex, IndexBatch, IndexError};
 use super::super::lru::Lru;
 use super::super::pack::{PackKey, PackNumber, Position};
 use super::changes::{PackRows, apply_to};
@@ -124,6 +124,18 @@ impl Shared {
             *health = worse;
             self.failed.notify_one();
         }
+    }
+
+    /// Asks the index. One that cannot be read knows nothing of what the volume holds, so the volume is taken out: its chunks are
+    /// made again elsewhere, and the next start rebuilds or repairs it.
+    pub(super) fn ask_index<T>(
+        &self,
+        ask: impl FnOnce(&dyn ChunkIndex) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        ask(&*self.index).inspect_err(|error| {
+            tracing::error!(volume = %self.identity.volume, %error, "the index cannot be read");
+            self.worsen(Health::Failed(format!("reading the index: {error}")));
+        })
     }
 
     /// Every record at this position or behind it was, or will be, appended after this question.

@@ -11,7 +11,7 @@ use super::shared::{Beginning, Shared, VolumeSettings};
 use super::{Volume, reserve, space};
 use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, Stamp, VolumeId};
 use cairn_common::limits::APPEND_QUEUE_MAX;
-use cairn_common::seam::{Clock, DiskTrouble, Random, spawn_thread};
+use cairn_common::seam::{Clock, DiskTrouble, Random, seeded_bug, spawn_thread};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -145,6 +145,7 @@ fn begin(
         Some(before) if mark.is_some_and(|mark| mark.boot == before.boot && mark.end == end_of(&rows)) => {
             (before.salt, before.touch_floor)
         }
+        Some(before) if seeded_bug("no-touch-floor") => (before.salt, before.touch_floor),
         Some(before) => (before.salt, before.touch_floor.max(stamp)),
         None => {
             let mut salt = [0; 32];

@@ -211,7 +211,8 @@ async fn resume(
         return Ok((partial, kept, stream::empty().boxed()));
     }
     let condition = Condition { if_match: Some(TagCondition::OneOf(vec![tag])), ..Condition::default() };
-    let rest = client.get(path, GetOptions { range: RangeWanted::From(kept), condition }).await;
+    let rest =
+        client.get(path, GetOptions { range: RangeWanted::From(kept), condition, ..GetOptions::default() }).await;
     match rest.and_then(|outcome| outcome.into_file()) {
         Ok(rest) => Ok((partial, kept, rest.boxed())),
         // Replaced meanwhile: the version that was opened can still be read, from its beginning.

@@ -42,7 +42,7 @@ async fn one(way: &Way, from: &FilePath, to: &FilePath) -> Result<Committed, Fai
     let committed = copy(&way, from, to).await?;
     let removed = way.source.delete(&from.bucket, vec![(from.key.clone(), same)]).await?;
     match removed[..] {
-        [Deleted::Removed] => Ok(committed),
+        [Deleted::Removed | Deleted::Marked(_)] => Ok(committed),
         _ => {
             let failure = Failure::new(Exit::Conflict, "it was changed while it was moved; both files are there");
             Err(failure.advise(format!("look at both, the copy is cairn://{to}")))

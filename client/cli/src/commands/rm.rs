@@ -100,7 +100,7 @@ async fn remove(
     for (file, result) in files.into_iter().zip(results) {
         let path = address(remote.profile.as_deref(), &file.path);
         match result {
-            Deleted::Removed => {
+            Deleted::Removed | Deleted::Marked(_) | Deleted::MarkRemoved => {
                 let record = ActionRecord { size: file.length, ..ActionRecord::of("rm", path, dry_run) };
                 session.out.action(&record, dry_run)?;
                 tally.count(Did::Done(file.length.unwrap_or(0)));
@@ -111,6 +111,10 @@ async fn remove(
                 let failure = Failure::new(Exit::NotFound, "there is no such file").at(path);
                 session.out.error(&failure.advise("for a folder: -r"));
                 tally.fail(Exit::NotFound);
+            }
+            Deleted::Locked => {
+                session.out.error(&Failure::new(Exit::Denied, "it is locked").at(path));
+                tally.fail(Exit::Denied);
             }
             Deleted::ConditionFailed => {
                 session.out.error(&Failure::new(Exit::Conflict, "it was changed meanwhile").at(path));

@@ -117,7 +117,7 @@ pub(crate) async fn put(call: Call, body: IncomingBody, name: BucketName) -> Out
 /// Configures a bucket.
 pub(crate) async fn patch(call: Call, body: IncomingBody, name: BucketName) -> Outcome<Response> {
     let Change { quota_bytes, quota_files, public, tags } = json::read(body).await?.unwrap_or_default();
-    let change = BucketChange { quota_bytes, quota_files, public, tags };
+    let change = BucketChange { quota_bytes, quota_files, public, tags, ..BucketChange::default() };
     call.client.set_bucket(&name, change).await?;
     Ok(json::answer(StatusCode::OK, &Document::from(call.client.bucket(&name).await?)))
 }

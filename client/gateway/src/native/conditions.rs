@@ -184,8 +184,13 @@ mod tests {
     #[test]
     fn if_range_wants_exactly_this_version() {
         let tags = ETags { root: Root([1; 32]), s3: S3Tag::Md5([2; 16]) };
-        let info =
-            FileInfo { stamp: Stamp::from_ms(784_111_777_500), length: 1, tags, attributes: Attributes::default() };
+        let info = FileInfo {
+            stamp: Stamp::from_ms(784_111_777_500),
+            version: None,
+            length: 1,
+            tags,
+            attributes: Attributes::default(),
+        };
         let holds = |text: &str| if_range_holds(&headers(header::IF_RANGE, &[text]), &info);
         assert!(holds(&format!("\"{}\"", tags.native())) && holds(&format!("\"{}\"", tags.s3())));
         assert!(!holds(&format!("W/\"{}\"", tags.native())) && !holds("\"other\"") && !holds("nonsense"));

@@ -127,7 +127,7 @@ pub(crate) async fn get(call: Call, path: FilePath) -> Outcome<Response> {
 
 /// Opens the range that is asked for, or the whole if the version is another than `If-Range` names; and which of them it is.
 async fn open_wanted(call: &Call, path: &FilePath, condition: &Condition) -> Outcome<(GetOutcome, bool)> {
-    let open = |range| call.client.get(path, GetOptions { range, condition: condition.clone() });
+    let open = |range| call.client.get(path, GetOptions { range, version: None, condition: condition.clone() });
     let wanted = conditions::range(&call.headers);
     if wanted == RangeWanted::All || !call.headers.contains_key(header::IF_RANGE) {
         return Ok((open(wanted).await?, wanted != RangeWanted::All));

@@ -215,6 +215,10 @@ impl From<Refusal> for Problem {
                 Problem::new(StatusCode::NOT_FOUND, "no-such-bucket", "The bucket does not exist", detail)
             }
             Refusal::NoSuchFile(path) => no_such_file(path),
+            Refusal::FileRemoved { path, .. }
+            | Refusal::NoSuchVersion { path, .. }
+            | Refusal::RemovalMark { path, .. } => no_such_file(path),
+            Refusal::Locked { .. } => forbidden(),
             Refusal::BucketExists { name, same_tenant: true } => {
                 Problem::new(status, "bucket-exists", "The bucket exists", format!("You have a bucket {name} already."))
             }
@@ -223,7 +227,7 @@ impl From<Refusal> for Problem {
                 Problem::new(status, "bucket-name-taken", "The name of the bucket is taken", detail)
             }
             Refusal::BucketNotEmpty(name) => {
-                let detail = format!("Bucket {name} holds files or open uploads. Remove them first.");
+                let detail = format!("Bucket {name} holds files, earlier versions or open uploads. Remove them first.");
                 Problem::new(status, "bucket-not-empty", "The bucket is not empty", detail)
             }
             Refusal::TooManyBuckets => {
@@ -235,7 +239,10 @@ impl From<Refusal> for Problem {
                 "The quota of the bucket is used up",
                 format!("{refusal}. Remove files, or ask for a higher quota."),
             ),
-            Refusal::BadSettings(_) => bad_request(format!("{refusal}.")),
+            Refusal::BadSettings(_)
+            | Refusal::LockNeedsVersions
+            | Refusal::LockInThePast
+            | Refusal::NoObjectLock(_) => bad_request(format!("{refusal}.")),
             Refusal::ConditionFailed { .. } => precondition_failed(),
             Refusal::BadAttributes(problem) => problem.into(),
             Refusal::Unsupported(_) | Refusal::Invalid(_) | Refusal::InvalidRange { .. } => {

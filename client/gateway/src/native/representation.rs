@@ -7,6 +7,7 @@ use crate::upload::{Expected, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_common::file::{Attributes, Checksum, FileInfo};
+use cairn_common::version::Lock;
 use cairn_common::wire::command::Committed;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub(crate) fn attributes(headers: &HeaderMap) -> Outcome<Attributes> {
         expires: text(header::EXPIRES)?,
         user,
         checksums: BTreeMap::new(),
+        lock: Lock::default(),
     };
     attributes.check()?;
     Ok(attributes)
@@ -163,7 +165,7 @@ mod tests {
         let attributes = attributes(&given).unwrap();
         assert_eq!(attributes.user.len(), 2);
         let tags = ETags { root: Root([1; 32]), s3: S3Tag::Root };
-        let info = FileInfo { stamp: Stamp::from_ms(784_111_777_000), length: 3, tags, attributes };
+        let info = FileInfo { stamp: Stamp::from_ms(784_111_777_000), version: None, length: 3, tags, attributes };
         let shown = of_version(&info);
         for name in ["content-type", "cache-control", "x-meta-colour", "x-meta-name"] {
             assert_eq!(shown.get(name), given.get(name), "{name}");

@@ -27,9 +27,6 @@ pub(crate) async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let name = dto::bucket(&input.bucket)?;
     refuse::acl(&caller.headers)?;
-    if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(unsupported("Object Lock"));
-    }
     if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
         return Err(unsupported("An object ownership other than BucketOwnerEnforced"));
     }
@@ -45,7 +42,11 @@ pub(crate) async fn create_bucket(
             return Err(error(S3ErrorCode::InvalidLocationConstraint, message));
         }
     }
-    caller.client.create_bucket(&name, None).await.map_err(error::operation)?;
+    let made = match input.object_lock_enabled_for_bucket {
+        Some(true) => caller.client.create_lockable_bucket(&name).await,
+        _ => caller.client.create_bucket(&name, None).await,
+    };
+    made.map_err(error::operation)?;
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
 }
 
@@ -55,7 +56,7 @@ pub(crate) async fn delete_bucket(
     input: DeleteBucketInput,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let info = look(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    if info.usage.files == 0 && info.usage.uploads > 0 {
+    if info.usage.files == 0 && info.usage.versions == 0 && info.usage.uploads > 0 {
         give_uploads_up(caller, &info.name).await?;
     }
     caller.client.delete_bucket(&info.name).await.map_err(error::operation)?;

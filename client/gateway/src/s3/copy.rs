@@ -2,6 +2,7 @@
 
 use super::dto::{self, Sums};
 use super::error::{self, error, precondition_failed};
+use super::lock;
 use super::put::{with_checksums, write_refused};
 use super::refuse;
 use super::service::Caller;
@@ -14,7 +15,8 @@ use cairn_common::chunk::Chunking;
 use cairn_common::error::ErrorKind;
 use cairn_common::file::{Attributes, Condition, FileInfo, TagCondition};
 use cairn_common::name::FilePath;
-use cairn_common::wire::command::Committed;
+use cairn_common::version::{Lock, VersionId};
+use cairn_common::wire::command::{Committed, CopyFile};
 use cairn_common::wire::master::{Found, RangeWanted};
 use http::HeaderMap;
 use s3s::dto::{
@@ -34,14 +36,15 @@ const TRIES: usize = 5;
 /// Makes a new version of an object with the bytes of another.
 pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Result<S3Response<CopyObjectOutput>> {
     let to = dto::path(&input.bucket, &input.key)?;
-    let from = dto::source(&input.copy_source)?;
+    let (from, version) = dto::source(&input.copy_source)?;
     caller.must(&from.bucket, from.key.as_str(), |rights| rights.read)?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     dto::expect_owner(input.expected_source_bucket_owner.as_deref(), caller.tenant())?;
     refuse::in_write(&caller.headers)?;
     let attributes = replaced(&input, &caller.headers)?;
     let tags = replaced_tags(&input, &caller.headers)?;
-    if from == to && attributes.is_none() && tags.is_none() && input.storage_class.is_none() {
+    let lock = lock::of_headers(&caller.headers)?;
+    if from == to && version.is_none() && attributes.is_none() && tags.is_none() && input.storage_class.is_none() {
         let message = "This copy request is illegal because it is trying to copy an object to itself without changing the \
                        object's metadata, storage class, website redirect location or encryption attributes";
         return Err(error(S3ErrorCode::InvalidRequest, message));
@@ -49,6 +52,8 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
     let algorithm = input.checksum_algorithm.as_ref().map(|name| algorithm(name.as_str())).transpose()?;
     let copy = Copy {
         from,
+        version,
+        lock,
         to,
         from_condition: dto::read_condition(
             input.copy_source_if_match,
@@ -61,7 +66,7 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
         tags,
         algorithm,
     };
-    let (committed, checksums) = copy.run(caller).await?;
+    let (committed, checksums, source_version) = copy.run(caller).await?;
     let sums = Sums::of(&checksums);
     let result = CopyObjectResult {
         checksum_crc32: sums.crc32,
@@ -73,7 +78,12 @@ pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Re
         e_tag: Some(dto::tag(&committed.tags)),
         last_modified: Some(dto::time(committed.stamp)),
     };
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        copy_source_version_id: dto::version_id(source_version),
+        version_id: dto::made(committed.version),
+        ..CopyObjectOutput::default()
+    }))
 }
 
 type Checksums = BTreeMap<String, cairn_common::file::Checksum>;
@@ -81,6 +91,10 @@ type Checksums = BTreeMap<String, cairn_common::file::Checksum>;
 /// A copy that was understood.
 struct Copy {
     from: FilePath,
+    /// Which version of the source; `None`: the current one.
+    version: Option<VersionId>,
+    /// What the copy asks to be kept by; that of its source does not count.
+    lock: Lock,
     to: FilePath,
     from_condition: Condition,
     condition: Condition,
@@ -95,10 +109,10 @@ struct Copy {
 impl Copy {
     /// Looks at the source, and copies exactly what it saw: attributes and checksums of one version never go with the bytes of
     /// another.
-    async fn run(self, caller: &Caller) -> S3Result<(Committed, Checksums)> {
+    async fn run(self, caller: &Caller) -> S3Result<(Committed, Checksums, Option<VersionId>)> {
         let mut tries = 1;
         loop {
-            let source = match caller.client.stat(&self.from, self.from_condition.clone()).await {
+            let source = match caller.client.stat_version(&self.from, self.version, self.from_condition.clone()).await {
                 Ok(Found::Here(info)) => info,
                 Ok(Found::NotModified(_)) => return Err(precondition_failed()),
                 Err(problem) => return Err(error::operation(problem)),
@@ -111,7 +125,7 @@ impl Copy {
                 // Its source was replaced, or the condition on the target does not hold; if the latter, the next try says so.
                 Err(problem) if problem.kind() == ErrorKind::Conflict && tries < TRIES => tries += 1,
                 Err(problem) => return Err(self.refused(caller, problem).await),
-                Ok(done) => return Ok(done),
+                Ok((committed, checksums)) => return Ok((committed, checksums, source.version)),
             }
             if self.target_fails(caller).await? {
                 return Err(precondition_failed());
@@ -123,13 +137,21 @@ impl Copy {
     fn attributes_of(&self, source: &FileInfo) -> Attributes {
         let attributes = self.attributes.as_ref().unwrap_or(&source.attributes).clone();
         let tags = self.tags.as_ref().unwrap_or(&source.attributes.tags).clone();
-        Attributes { tags, ..attributes }
+        Attributes { tags, lock: self.lock, ..attributes }
     }
 
     async fn refer(&self, caller: &Caller, source: &FileInfo) -> Result<(Committed, Checksums), PutError> {
-        let changed = self.attributes.is_some() || self.tags.is_some();
+        let changed = self.attributes.is_some() || self.tags.is_some() || self.lock != Lock::default();
         let attributes = changed.then(|| with_checksums(self.attributes_of(source), source));
-        let copied = caller.client.copy(&self.from, pinned(source), &self.to, self.condition.clone(), attributes).await;
+        let copy = CopyFile {
+            from: self.from.clone(),
+            from_version: self.version,
+            from_condition: pinned(source),
+            to: self.to.clone(),
+            condition: self.condition.clone(),
+            attributes,
+        };
+        let copied = caller.client.copy_version(copy).await;
         let committed = copied.map_err(|cairn_client::Error::Master(problem)| PutError::Master(problem))?;
         Ok((committed, source.attributes.checksums.clone()))
     }
@@ -140,7 +162,8 @@ impl Copy {
         source: &FileInfo,
         algorithm: Algorithm,
     ) -> Result<(Committed, Checksums), PutError> {
-        let options = GetOptions { range: RangeWanted::All, condition: pinned(source) };
+        let (range, version) = (RangeWanted::All, self.version);
+        let options = GetOptions { range, version, condition: pinned(source) };
         let opened = caller.client.get(&self.from, options).await.and_then(cairn_client::GetOutcome::into_file);
         let reader = opened.map_err(|problem| match problem {
             GetError::Master(problem) => PutError::Master(problem),

@@ -1,38 +1,44 @@
-//! DeleteObject and DeleteObjects: each removal by itself, in one commit.
+//! DeleteObject and DeleteObjects: each removal by itself. Without a version an object is removed as its bucket has it, for good
+//! or under a mark; a version that is named is removed for good.
 
 use super::dto;
-use super::error::{self, error, precondition_failed, unsupported};
+use super::error::{self, error, precondition_failed};
 use super::service::Caller;
 use cairn_common::file::Condition;
 use cairn_common::limits::LIST_MAX_KEYS;
-use cairn_common::name::Key;
+use cairn_common::name::{BucketName, Key};
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::Deleted;
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition,
-    Error, ObjectIdentifier,
+    Error, ObjectIdentifier, Timestamp,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
-/// Removes an object. One that is not there is as good as removed.
+/// Removes an object or a version of it. One that is not there is as good as removed.
 pub(crate) async fn delete_object(
     caller: &Caller,
     input: DeleteObjectInput,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
-    if input.if_match_last_modified_time.is_some() {
-        return Err(unsupported("A condition on the time of an object that is removed"));
-    }
     let path = dto::path(&input.bucket, &input.key)?;
-    let condition = Condition { size: size(input.if_match_size)?, ..dto::write_condition(input.if_match, None) };
-    let deleted = caller.client.delete(&path.bucket, vec![(path.key, condition)]).await.map_err(error::operation)?;
-    match deleted.as_slice() {
-        [Deleted::ConditionFailed] => Err(precondition_failed()),
-        _ => Ok(S3Response::new(DeleteObjectOutput::default())),
-    }
+    let condition = condition(input.if_match, input.if_match_size, input.if_match_last_modified_time)?;
+    let wanted = Wanted { key: path.key, version, condition };
+    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    let deleted = run(caller, &path.bucket, vec![wanted], bypass).await?.pop();
+    let (delete_marker, version_id) = match (deleted, version) {
+        (Some(Deleted::ConditionFailed), _) => return Err(precondition_failed()),
+        (Some(Deleted::Locked), _) => return Err(locked()),
+        (Some(Deleted::Marked(id)), _) => (Some(true), Some(id)),
+        (Some(Deleted::MarkRemoved), id) => (Some(true), id),
+        (Some(Deleted::Removed | Deleted::Absent) | None, id) => (None, id),
+    };
+    let version_id = dto::version_id(version_id);
+    Ok(S3Response::new(DeleteObjectOutput { delete_marker, version_id, ..DeleteObjectOutput::default() }))
 }
 
-/// Removes up to 1,000 objects; each answer is by itself.
+/// Removes up to 1,000 objects and versions; each answer is by itself.
 pub(crate) async fn delete_objects(
     caller: &Caller,
     input: DeleteObjectsInput,
@@ -47,14 +53,14 @@ pub(crate) async fn delete_objects(
     }
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for object in objects {
-        let name = object.key.clone();
+        let (name, version) = (object.key.clone(), object.version_id.clone());
         let checked = check(object).and_then(|file| {
-            caller.must(&bucket, file.0.as_str(), |rights| rights.delete)?;
+            caller.must(&bucket, file.key.as_str(), |rights| rights.delete)?;
             Ok(file)
         });
         match checked {
             Ok(file) => files.push(file),
-            Err(problem) => errors.push(failed(name, &problem)),
+            Err(problem) => errors.push(failed(name, version, &problem)),
         }
     }
     let mut deleted = Vec::new();
@@ -62,15 +68,13 @@ pub(crate) async fn delete_objects(
         // The bucket must exist even if nothing in it may be removed.
         caller.client.bucket(&bucket).await.map_err(error::operation)?;
     } else {
-        let keys: Vec<Key> = files.iter().map(|(key, _)| key.clone()).collect();
-        let outcomes = caller.client.delete(&bucket, files).await.map_err(error::operation)?;
-        for (key, outcome) in keys.into_iter().zip(outcomes) {
-            match outcome {
-                Deleted::ConditionFailed => errors.push(failed(key.into(), &precondition_failed())),
-                Deleted::Removed | Deleted::Absent if quiet => {}
-                Deleted::Removed | Deleted::Absent => {
-                    deleted.push(DeletedObject { key: Some(key.into()), ..DeletedObject::default() });
-                }
+        let names: Vec<_> = files.iter().map(|file| (file.key.clone(), file.version)).collect();
+        let outcomes = run(caller, &bucket, files, input.bypass_governance_retention.unwrap_or(false)).await?;
+        for ((key, version), outcome) in names.into_iter().zip(outcomes) {
+            match answer(key, version, outcome) {
+                Ok(removed) if !quiet => deleted.push(removed),
+                Ok(_) => {}
+                Err(problem) => errors.push(problem),
             }
         }
     }
@@ -81,27 +85,76 @@ pub(crate) async fn delete_objects(
     }))
 }
 
-fn check(object: ObjectIdentifier) -> S3Result<(Key, Condition)> {
-    dto::version(object.version_id.as_deref())?;
-    if object.last_modified_time.is_some() {
-        return Err(unsupported("A condition on the time of an object that is removed"));
+/// One removal that was asked for and understood.
+struct Wanted {
+    key: Key,
+    version: Option<VersionId>,
+    condition: Condition,
+}
+
+/// Removes what was asked for; the answers are in the same order.
+async fn run(caller: &Caller, bucket: &BucketName, wanted: Vec<Wanted>, bypass: bool) -> S3Result<Vec<Deleted>> {
+    let mut outcomes = vec![Deleted::Absent; wanted.len()];
+    let (mut files, mut versions) = (Vec::new(), Vec::new());
+    for (place, Wanted { key, version, condition }) in wanted.into_iter().enumerate() {
+        match version {
+            None => files.push((place, (key, condition))),
+            Some(version) => versions.push((place, (key, version, condition))),
+        }
     }
+    if !files.is_empty() {
+        let (places, files): (Vec<usize>, Vec<_>) = files.into_iter().unzip();
+        let deleted = caller.client.delete(bucket, files).await.map_err(error::operation)?;
+        places.into_iter().zip(deleted).for_each(|(place, deleted)| outcomes[place] = deleted);
+    }
+    if !versions.is_empty() {
+        let (places, versions): (Vec<usize>, Vec<_>) = versions.into_iter().unzip();
+        let deleted = caller.client.delete_versions(bucket, versions, bypass).await.map_err(error::operation)?;
+        places.into_iter().zip(deleted).for_each(|(place, deleted)| outcomes[place] = deleted);
+    }
+    Ok(outcomes)
+}
+
+/// How a batch answers for one of its objects.
+fn answer(key: Key, version: Option<VersionId>, outcome: Deleted) -> Result<DeletedObject, Error> {
+    let id = dto::version_id(version);
+    let removed = DeletedObject { key: Some(key.clone().into()), version_id: id.clone(), ..DeletedObject::default() };
+    let mark = |mark: Option<String>| (Some(true), mark);
+    let (delete_marker, delete_marker_version_id) = match outcome {
+        Deleted::ConditionFailed => return Err(failed(key.into(), id, &precondition_failed())),
+        Deleted::Locked => return Err(failed(key.into(), id, &locked())),
+        Deleted::Removed | Deleted::Absent => (None, None),
+        Deleted::Marked(made) => mark(Some(made.to_string())),
+        Deleted::MarkRemoved => mark(id),
+    };
+    Ok(DeletedObject { delete_marker, delete_marker_version_id, ..removed })
+}
+
+fn check(object: ObjectIdentifier) -> S3Result<Wanted> {
+    let version = dto::version(object.version_id.as_deref())?;
     let key = Key::new(object.key).map_err(|problem| error::name(&problem))?;
     // In a document, too, `*` stands for any version.
     let tag = object.e_tag.map(|tag| if tag.value() == "*" { ETagCondition::Any } else { ETagCondition::ETag(tag) });
-    Ok((key, Condition { size: size(object.size)?, ..dto::write_condition(tag, None) }))
+    Ok(Wanted { key, version, condition: condition(tag, object.size, object.last_modified_time)? })
 }
 
-fn size(size: Option<i64>) -> S3Result<Option<u64>> {
+fn locked() -> S3Error {
+    error(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+}
+
+/// The condition of a removal. A time has a resolution of one second, as answers show it.
+fn condition(tag: Option<ETagCondition>, size: Option<i64>, time: Option<Timestamp>) -> S3Result<Condition> {
     let invalid = |_| error(S3ErrorCode::InvalidArgument, "A size is not negative");
-    size.map(u64::try_from).transpose().map_err(invalid)
+    let size = size.map(u64::try_from).transpose().map_err(invalid)?;
+    let modified_at_ms = time.map(dto::milliseconds).transpose()?;
+    Ok(Condition { size, modified_at_ms, ..dto::write_condition(tag, None) })
 }
 
-fn failed(key: String, problem: &S3Error) -> Error {
+fn failed(key: String, version_id: Option<String>, problem: &S3Error) -> Error {
     Error {
         code: Some(problem.code().as_str().to_owned()),
         key: Some(key),
         message: problem.message().map(str::to_owned),
-        version_id: None,
+        version_id,
     }
 }

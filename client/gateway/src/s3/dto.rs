@@ -1,11 +1,12 @@
 //! Between the types of `s3s` and ours: names, times, conditions, attributes, checksums.
 
 use super::error::{self, denied, error, unsupported};
-use super::tagging;
+use super::{lock, tagging};
 use crate::checksum::{Algorithm, encode};
 use cairn_common::file::{Attributes, Checksum, Condition, ETags, FileInfo, TagCondition};
 use cairn_common::ids::{Stamp, TenantId};
 use cairn_common::name::{BucketName, FilePath};
+use cairn_common::version::VersionId;
 use cairn_common::wire::master::RangeWanted;
 use http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{ChecksumType, CopySource, ETag, ETagCondition, Metadata, Owner, Range, Timestamp};
@@ -26,28 +27,45 @@ pub(crate) fn path(bucket: &str, key: &str) -> S3Result<FilePath> {
     FilePath::new(bucket, key).map_err(|problem| error::name(&problem))
 }
 
-/// The file that a copy is made of.
-pub(crate) fn source(source: &CopySource) -> S3Result<FilePath> {
+/// The file that a copy is made of, and which version of it.
+pub(crate) fn source(source: &CopySource) -> S3Result<(FilePath, Option<VersionId>)> {
     match source {
-        CopySource::Bucket { bucket, key, version_id } => {
-            version(version_id.as_deref())?;
-            path(bucket, key)
-        }
+        CopySource::Bucket { bucket, key, version_id } => Ok((path(bucket, key)?, version(version_id.as_deref())?)),
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => Err(unsupported("A copy from an access point")),
     }
 }
 
-/// The only version there is, while buckets keep no history.
-pub(crate) fn version(id: Option<&str>) -> S3Result<()> {
-    match id {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(error(S3ErrorCode::NoSuchVersion, "The bucket keeps no history; the version does not exist")),
-    }
+/// Which version is asked for; `None`: the current one.
+pub(crate) fn version(id: Option<&str>) -> S3Result<Option<VersionId>> {
+    let invalid = |_| error(S3ErrorCode::InvalidArgument, "Invalid version id specified");
+    id.map(str::parse).transpose().map_err(invalid)
+}
+
+/// The id of a version, as answers have it.
+pub(crate) fn version_id(version: Option<VersionId>) -> Option<String> {
+    version.map(|version| version.to_string())
+}
+
+/// The id of a version that was made. S3 does not name those that replace each other.
+pub(crate) fn made(version: Option<VersionId>) -> Option<String> {
+    version_id(version.filter(|version| *version != VersionId::Null))
 }
 
 /// When a version was made.
 pub(crate) fn time(stamp: Stamp) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_millis(stamp.ms())).into()
+    time_ms(stamp.ms())
+}
+
+/// Milliseconds since 1970 as a time.
+pub(crate) fn time_ms(ms: u64) -> Timestamp {
+    (UNIX_EPOCH + Duration::from_millis(ms)).into()
+}
+
+/// A time, in milliseconds since 1970.
+pub(crate) fn milliseconds(time: Timestamp) -> S3Result<u64> {
+    let nanos = time::OffsetDateTime::from(time).unix_timestamp_nanos();
+    let before = |_| error(S3ErrorCode::InvalidArgument, "The time lies before 1970");
+    u64::try_from(nanos / 1_000_000).map_err(before)
 }
 
 /// The tag that S3 shows.
@@ -135,6 +153,7 @@ pub(crate) fn attributes(headers: &HeaderMap, metadata: Option<Metadata>) -> S3R
         user: metadata.unwrap_or_default().into_iter().map(lower).collect(),
         checksums: BTreeMap::new(),
         tags: tagging::of_headers(headers)?,
+        lock: lock::of_headers(headers)?,
     })
 }
 

@@ -5,13 +5,15 @@
 use crate::credentials::CredentialError;
 use crate::upload::{BodyError, ChunkedError, DigestError};
 use cairn_client::{Error, GetError, PutError};
+use cairn_common::bucket::SettingsError;
 use cairn_common::error::ErrorKind;
 use cairn_common::file::AttributesError;
 use cairn_common::limits::PART_MAX_BYTES;
 use cairn_common::name::NameError;
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::MasterError;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
 use std::borrow::Cow;
 
@@ -116,6 +118,20 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::TooManyBuckets => S3ErrorCode::TooManyBuckets,
         Refusal::NoSuchFile(_) => S3ErrorCode::NoSuchKey,
         Refusal::ConditionFailed { .. } => return precondition_failed(),
+        Refusal::NoSuchVersion { .. } => S3ErrorCode::NoSuchVersion,
+        Refusal::FileRemoved { mark, .. } => {
+            return marked(error(S3ErrorCode::NoSuchKey, sentence(&refusal.to_string())), *mark);
+        }
+        Refusal::RemovalMark { version, .. } => {
+            let message = "The specified method is not allowed against this resource";
+            return marked(error(S3ErrorCode::MethodNotAllowed, message), *version);
+        }
+        Refusal::Locked { .. } => S3ErrorCode::AccessDenied,
+        Refusal::NoObjectLock(_) => {
+            return error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration");
+        }
+        Refusal::LockInThePast => S3ErrorCode::InvalidArgument,
+        Refusal::LockNeedsVersions => S3ErrorCode::InvalidBucketState,
         Refusal::NoSuchUpload(_) => S3ErrorCode::NoSuchUpload,
         Refusal::InvalidPart(_) => S3ErrorCode::InvalidPart,
         Refusal::InvalidPartOrder(_) => S3ErrorCode::InvalidPartOrder,
@@ -126,6 +142,9 @@ fn refused(refusal: Refusal) -> S3Error {
         Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => {
             return custom("QuotaExceeded", StatusCode::FORBIDDEN, sentence(&refusal.to_string()));
         }
+        Refusal::BadSettings(SettingsError::Lifecycle(_) | SettingsError::LockPeriod) => S3ErrorCode::InvalidArgument,
+        Refusal::BadSettings(SettingsError::Cors(_)) => S3ErrorCode::InvalidRequest,
+        Refusal::BadSettings(SettingsError::PublicBlocked) => return denied(),
         Refusal::BadSettings(_) => S3ErrorCode::InvalidTag,
         Refusal::Unsupported(_) => S3ErrorCode::NotImplemented,
         Refusal::BadJoinToken => return denied(),
@@ -161,6 +180,20 @@ fn refused(refusal: Refusal) -> S3Error {
         }
     };
     error(code, sentence(&refusal.to_string()))
+}
+
+/// The answer to who met a version that says only that the object was removed.
+fn marked(mut error: S3Error, version: VersionId) -> S3Error {
+    let name = HeaderName::from_static;
+    let mut headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/xml")),
+        (name("x-amz-delete-marker"), HeaderValue::from_static("true")),
+        (header::ALLOW, HeaderValue::from_static("DELETE")),
+    ]);
+    let id = HeaderValue::from_str(&version.to_string());
+    headers.extend(id.map(|id| (name("x-amz-version-id"), id)));
+    error.set_headers(headers);
+    error
 }
 
 /// Storing a body failed.

@@ -2,6 +2,7 @@
 
 use super::dto::{self, Sums};
 use super::error::{self, custom, error};
+use super::lock;
 use super::refuse;
 use super::service::Caller;
 use super::tagging;
@@ -28,13 +29,14 @@ const TIMES: [&str; 2] = ["if-modified-since", "if-unmodified-since"];
 /// Opens a file with one call to the masters and streams it. The first piece is read before the answer begins, so that a file
 /// that cannot be read is an error and not a broken connection.
 pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Result<S3Response<GetObjectOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::customer_keys(&caller.headers)?;
     let path = dto::path(&input.bucket, &input.key)?;
     let condition = dto::read_condition(input.if_match, input.if_none_match, &caller.headers, TIMES);
     let wanted = wanted(input.range, input.part_number)?;
-    let outcome = caller.client.get(&path, GetOptions { range: wanted, condition }).await.map_err(error::get)?;
+    let outcome =
+        caller.client.get(&path, GetOptions { range: wanted, version, condition }).await.map_err(error::get)?;
     let mut reader = match outcome {
         GetOutcome::File(reader) => reader,
         GetOutcome::NotModified(info) => return Err(not_modified(&info)),
@@ -47,7 +49,12 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
     let body = FileBody { first, rest: Mutex::new(reader), left: end - start };
     let shown = input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !partial;
     let sums = Sums::shown(&info, shown);
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) = lock::shown(&info);
     let output = GetObjectOutput {
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
+        version_id: dto::version_id(info.version),
         accept_ranges: Some("bytes".to_owned()),
         body: Some(StreamingBlob::new(body)),
         cache_control: info.attributes.cache_control.clone(),
@@ -76,13 +83,13 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
 
 /// As GetObject, without the bytes.
 pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Result<S3Response<HeadObjectOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::customer_keys(&caller.headers)?;
     let path = dto::path(&input.bucket, &input.key)?;
     let overrides = overrides(&input)?;
     let condition = dto::read_condition(input.if_match, input.if_none_match, &caller.headers, TIMES);
-    let info = match caller.client.stat(&path, condition).await.map_err(error::operation)? {
+    let info = match caller.client.stat_version(&path, version, condition).await.map_err(error::operation)? {
         Found::Here(info) => info,
         Found::NotModified(info) => return Err(not_modified(&info)),
     };
@@ -92,7 +99,12 @@ pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Re
     let partial = wanted != RangeWanted::All || input.part_number.is_some();
     let shown = input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !partial;
     let sums = Sums::shown(&info, shown);
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) = lock::shown(&info);
     let output = HeadObjectOutput {
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
+        version_id: dto::version_id(info.version),
         accept_ranges: Some("bytes".to_owned()),
         cache_control: info.attributes.cache_control.clone(),
         checksum_crc32: sums.crc32,
@@ -126,11 +138,11 @@ pub(crate) async fn get_object_attributes(
     caller: &Caller,
     input: GetObjectAttributesInput,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::customer_keys(&caller.headers)?;
     let path = dto::path(&input.bucket, &input.key)?;
-    let info = caller.stat(&path).await?;
+    let info = caller.stat_version(&path, version).await?;
     // `s3s` takes each header for one name; clients put all names into one header.
     let names = || input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
     let wants = |name: &str| names().any(|wanted| wanted.trim() == name);
@@ -150,6 +162,7 @@ pub(crate) async fn get_object_attributes(
     };
     let parts = parts.map(|parts| GetObjectAttributesParts { total_parts_count: Some(parts), ..Default::default() });
     let output = GetObjectAttributesOutput {
+        version_id: dto::version_id(info.version),
         checksum: (has_sums && wants(ObjectAttributes::CHECKSUM)).then_some(checksum),
         e_tag: wants(ObjectAttributes::ETAG).then(|| dto::tag(&info.tags)),
         last_modified: Some(dto::time(info.stamp)),

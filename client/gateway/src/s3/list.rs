@@ -1,4 +1,4 @@
-//! ListObjects in its two versions, and ListObjectVersions of buckets that keep none.
+//! ListObjects in its two versions.
 //!
 //! A page is one question to the masters, answered out of one ordered range of keys; a token holds the last name of the page, so
 //! it stays good whatever is written meanwhile.
@@ -13,9 +13,8 @@ use cairn_common::limits::LIST_MAX_KEYS;
 use cairn_common::wire::master::{ListAfter, ListRequest, Listed, ListedFile};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass,
-    Owner,
+    CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, Owner,
 };
 use s3s::{S3ErrorCode, S3Response, S3Result};
 
@@ -117,53 +116,7 @@ pub(crate) async fn list_objects(caller: &Caller, input: ListObjectsInput) -> S3
     Ok(S3Response::new(output))
 }
 
-/// In a bucket without history every object is its only version, called `null`.
-pub(crate) async fn list_object_versions(
-    caller: &Caller,
-    input: ListObjectVersionsInput,
-) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let encoding = Encoding::parse(input.encoding_type.as_ref())?;
-    let question = Question {
-        bucket: &input.bucket,
-        prefix: input.prefix.as_deref(),
-        delimiter: input.delimiter.as_deref(),
-        after: after_marker(input.key_marker.as_deref(), input.prefix.as_deref(), input.delimiter.as_deref()),
-        limit: limit(input.max_keys)?,
-        expected_owner: input.expected_bucket_owner.as_deref(),
-    };
-    let listed = question.ask(caller).await?;
-    let version = |file: ListedFile| {
-        Ok(ObjectVersion {
-            e_tag: Some(dto::tag(&file.tags)),
-            is_latest: Some(true),
-            key: Some(encoding.name(file.key.as_str())),
-            last_modified: Some(dto::time(file.stamp)),
-            owner: Some(dto::owner(caller.tenant())),
-            size: Some(signed(file.length)?),
-            storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
-            version_id: Some("null".to_owned()),
-            ..ObjectVersion::default()
-        })
-    };
-    let output = ListObjectVersionsOutput {
-        is_truncated: Some(listed.next.is_some()),
-        next_key_marker: listed.next.as_deref().map(|next| encoding.name(next)),
-        next_version_id_marker: listed.next.as_ref().map(|_| "null".to_owned()),
-        versions: Some(listed.files.into_iter().map(version).collect::<S3Result<_>>()?),
-        common_prefixes: Some(prefixes(&listed.prefixes, encoding)),
-        name: Some(input.bucket),
-        prefix: Some(encoding.name(input.prefix.as_deref().unwrap_or_default())),
-        key_marker: Some(encoding.name(input.key_marker.as_deref().unwrap_or_default())),
-        version_id_marker: input.version_id_marker,
-        max_keys: Some(shown_limit(input.max_keys)),
-        delimiter: shown_delimiter(input.delimiter, encoding),
-        encoding_type: input.encoding_type,
-        ..ListObjectVersionsOutput::default()
-    };
-    Ok(S3Response::new(output))
-}
-
-/// What all versions ask the masters.
+/// What both versions ask the masters.
 struct Question<'a> {
     bucket: &'a str,
     prefix: Option<&'a str>,
@@ -194,7 +147,7 @@ impl Question<'_> {
 }
 
 /// The delimiter as answers repeat it: an empty one is none.
-fn shown_delimiter(delimiter: Option<String>, encoding: Encoding) -> Option<String> {
+pub(crate) fn shown_delimiter(delimiter: Option<String>, encoding: Encoding) -> Option<String> {
     delimiter.filter(|delimiter| !delimiter.is_empty()).map(|delimiter| encoding.name(&delimiter))
 }
 

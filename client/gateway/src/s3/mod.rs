@@ -9,6 +9,7 @@ mod access;
 mod arrival;
 mod buckets;
 mod copy;
+mod cors;
 mod delete;
 mod dto;
 mod error;
@@ -16,20 +17,25 @@ mod expect;
 mod get;
 mod head;
 mod host;
+mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod put;
 mod refuse;
 mod render;
 mod route;
 mod service;
+mod sharing;
 mod tagging;
 mod unset;
+mod versioning;
 mod xml_body;
 
 pub(crate) use get::report;
 
 use self::arrival::Arrival;
+use self::cors::CrossOrigin;
 use self::head::{Head, Signer};
 use self::host::BaseDomains;
 use self::route::Route;
@@ -94,7 +100,28 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
         let message = "Too many requests are being served; please reduce your request rate";
         render::refusal(error::error(S3ErrorCode::SlowDown, message), region, log)
     };
-    observe(&front, Api::S3, request, |request, log| admit(Arc::clone(&door), request, log), busy).await
+    observe(&front, Api::S3, request, |request, log| receive(Arc::clone(&door), request, log), busy).await
+}
+
+/// Answers what browsers ask first; tells their scripts whether they may see the answer to anything else.
+async fn receive(door: Arc<Door>, request: Request, log: Arc<RequestLog>) -> Response {
+    let (parts, body) = request.into_parts();
+    let script = CrossOrigin::of(&parts, &door.domains);
+    if CrossOrigin::is_question(&parts) {
+        log.set_operation("Preflight");
+        let region = &door.front.options.region;
+        return cors::answer(script, &door.front)
+            .await
+            .unwrap_or_else(|refusal| render::refusal(refusal, region, &log));
+    }
+    let front = Arc::clone(&door.front);
+    let mut response = admit(door, Request::from_parts(parts, body), log).await;
+    if let Some(script) = script
+        && let Some(headers) = script.headers(&front).await
+    {
+        response.headers_mut().extend(headers);
+    }
+    response
 }
 
 /// Reads the head, sets the body aside or puts bounds around it, and lets `s3s` do the rest.

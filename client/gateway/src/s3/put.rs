@@ -53,6 +53,7 @@ pub(crate) async fn put_object(caller: &Caller, input: PutObjectInput) -> S3Resu
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(dto::tag(&committed.tags)),
+        version_id: dto::made(committed.version),
         ..PutObjectOutput::default()
     }))
 }
@@ -73,7 +74,7 @@ async fn refuse_early(caller: &Caller, arrival: &Arrival, path: &FilePath, condi
     let found = match caller.client.stat(path, Condition::default()).await {
         Ok(Found::Here(info)) => Some(info),
         Ok(Found::NotModified(info)) => Some(*info),
-        Err(cairn_client::Error::Master(MasterError::Refused(Refusal::NoSuchFile(_)))) => None,
+        Err(cairn_client::Error::Master(problem)) if is_absent(&problem) => None,
         // It may write the file and not read it: then the commit judges alone.
         Err(cairn_client::Error::Master(MasterError::Denied)) => return Ok(()),
         Err(problem) => return Err(error::operation(problem)),
@@ -90,11 +91,16 @@ pub(crate) async fn write_refused(client: &Client, path: &FilePath, must_exist: 
     let failed = matches!(&problem, PutError::Master(MasterError::Refused(Refusal::ConditionFailed { .. })));
     if failed && must_exist {
         let found = client.stat(path, Condition::default()).await;
-        if let Err(cairn_client::Error::Master(MasterError::Refused(Refusal::NoSuchFile(_)))) = found {
+        if matches!(&found, Err(cairn_client::Error::Master(problem)) if is_absent(problem)) {
             return no_such_key(path);
         }
     }
     error::put(problem)
+}
+
+/// Whether an error says that there is no file, and not that something else is missing.
+fn is_absent(problem: &MasterError) -> bool {
+    matches!(problem, MasterError::Refused(Refusal::NoSuchFile(_) | Refusal::FileRemoved { .. }))
 }
 
 fn no_such_key(path: &FilePath) -> S3Error {

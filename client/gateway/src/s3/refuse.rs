@@ -15,7 +15,6 @@ const FEATURES: &[(&str, &str)] = &[
     ("x-amz-grant-write-acp", "A grant in a header"),
     ("x-amz-grant-full-control", "A grant in a header"),
     ("x-amz-mfa", "Multi-factor authentication"),
-    ("x-amz-bypass-governance-retention", "Object Lock"),
 ];
 
 /// Headers of a write that there is no answer for but "not here".
@@ -23,9 +22,6 @@ pub(crate) fn in_write(headers: &HeaderMap) -> S3Result<()> {
     customer_keys(headers)?;
     if let Some((_, what)) = FEATURES.iter().find(|(name, _)| headers.contains_key(*name)) {
         return Err(unsupported(what));
-    }
-    if headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-")) {
-        return Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"));
     }
     let class = headers.get("x-amz-storage-class").map(http::HeaderValue::as_bytes);
     if class.is_some_and(|class| class != b"STANDARD") {

@@ -33,12 +33,20 @@ pub(crate) fn answer(answer: Result<HttpResponse, HttpError>, region: &str, log:
     let explained = if status.is_client_error() || status.is_server_error() {
         response.body().bytes().and_then(|body| explain(std::str::from_utf8(&body).ok()?, region, &log.id))
     } else {
-        None
+        response.body().bytes().and_then(|body| bare_tag(std::str::from_utf8(&body).ok()?))
     };
     match explained {
         Some(body) => response.map(|_| Body::from(body)),
         None => response.map(Body::new),
     }
+}
+
+/// GetObjectAttributes has its tag without quotes, unlike all else in S3; `s3s` writes all tags alike.
+fn bare_tag(document: &str) -> Option<String> {
+    let root = document.find("<GetObjectAttributesResponse")?;
+    let before = root + document[root..].find("<ETag>\"")? + "<ETag>".len();
+    let after = before + 1 + document[before + 1..].find('"')?;
+    Some([&document[..before], &document[before + 1..after], &document[after + 1..]].concat())
 }
 
 /// The document of an error with the request's id in it, and a message if it has none. Where the region was wrong, the right one
@@ -84,6 +92,15 @@ fn broken(what: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_attributes_of_an_object_have_a_bare_tag() {
+        let written = "<GetObjectAttributesResponse xmlns=\"x\"><ETag>\"ab-1\"</ETag></GetObjectAttributesResponse>";
+        let wanted = "<GetObjectAttributesResponse xmlns=\"x\"><ETag>ab-1</ETag></GetObjectAttributesResponse>";
+        assert_eq!(bare_tag(written).as_deref(), Some(wanted));
+        assert_eq!(bare_tag("<CopyObjectResult><ETag>\"ab\"</ETag></CopyObjectResult>"), None);
+        assert_eq!(bare_tag("<GetObjectAttributesResponse></GetObjectAttributesResponse>"), None);
+    }
 
     #[test]
     fn errors_get_the_id_of_their_request_and_a_message() {

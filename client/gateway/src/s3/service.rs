@@ -2,13 +2,16 @@
 
 use super::arrival::Arrival;
 use super::error::{self, denied, error};
-use super::{buckets, copy, delete, get, list, multipart, put, tagging, unset};
+use super::{
+    buckets, copy, cors, delete, get, lifecycle, list, lock, multipart, put, sharing, tagging, unset, versioning,
+};
 use crate::front::{Front, Identity};
 use async_trait::async_trait;
 use cairn_client::Client;
 use cairn_common::file::{Condition, FileInfo};
 use cairn_common::ids::TenantId;
 use cairn_common::name::{BucketName, FilePath};
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::Rights;
 use cairn_common::wire::master::{Found, MasterError};
 use http::HeaderMap;
@@ -64,9 +67,9 @@ impl Caller {
         }
     }
 
-    /// A file, whatever its version.
-    pub(crate) async fn stat(&self, path: &FilePath) -> S3Result<FileInfo> {
-        match self.client.stat(path, Condition::default()).await.map_err(error::operation)? {
+    /// A version of a file; `None`: the current one.
+    pub(crate) async fn stat_version(&self, path: &FilePath, version: Option<VersionId>) -> S3Result<FileInfo> {
+        match self.client.stat_version(path, version, Condition::default()).await.map_err(error::operation)? {
             Found::Here(info) => Ok(info),
             Found::NotModified(info) => Ok(*info),
         }
@@ -118,7 +121,7 @@ operations! {
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::delete_objects;
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_objects;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_objects_v2;
-    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_object_versions;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = versioning::list;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
     upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = multipart::upload_part_copy;
@@ -131,7 +134,8 @@ operations! {
     head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head_bucket;
     list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list_buckets;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::get_bucket_location;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unset::versioning;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning::get;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = versioning::put;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = unset::bucket_acl;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = unset::object_acl;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::object;
@@ -139,17 +143,28 @@ operations! {
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
     delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
-    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unset::legal_hold;
-    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unset::retention;
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::lifecycle;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = lock::legal_hold;
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = lock::put_legal_hold;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = lock::retention;
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = lock::put_retention;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::bucket;
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = unset::cors;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::encryption;
-    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = unset::object_lock;
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = unset::public_access_block;
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = unset::ownership_controls;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock::configuration;
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::configure;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = sharing::get_block;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = sharing::put_block;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = sharing::delete_block;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = sharing::get_ownership;
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = sharing::put_ownership;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = sharing::delete_ownership;
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = unset::website;
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unset::logging;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unset::notification;

@@ -44,10 +44,11 @@ pub(crate) async fn object(
     caller: &Caller,
     input: GetObjectTaggingInput,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
-    let info = caller.stat(&dto::path(&input.bucket, &input.key)?).await?;
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: set(info.attributes.tags), version_id: None }))
+    let info = caller.stat_version(&dto::path(&input.bucket, &input.key)?, version).await?;
+    let version_id = dto::version_id(info.version);
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: set(info.attributes.tags), version_id }))
 }
 
 /// Gives an object other tags.
@@ -55,11 +56,11 @@ pub(crate) async fn put_object(
     caller: &Caller,
     input: PutObjectTaggingInput,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     let tags = checked(read(input.tagging.tag_set)?)?;
-    caller.client.set_tags(&dto::path(&input.bucket, &input.key)?, tags).await.map_err(error::operation)?;
-    Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    caller.client.set_tags(&dto::path(&input.bucket, &input.key)?, version, tags).await.map_err(error::operation)?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id: dto::version_id(version) }))
 }
 
 /// Takes all tags off an object.
@@ -67,10 +68,14 @@ pub(crate) async fn delete_object(
     caller: &Caller,
     input: DeleteObjectTaggingInput,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    dto::version(input.version_id.as_deref())?;
+    let version = dto::version(input.version_id.as_deref())?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
-    caller.client.set_tags(&dto::path(&input.bucket, &input.key)?, Tags::new()).await.map_err(error::operation)?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    caller
+        .client
+        .set_tags(&dto::path(&input.bucket, &input.key)?, version, Tags::new())
+        .await
+        .map_err(error::operation)?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: dto::version_id(version) }))
 }
 
 /// The tags of a bucket; having none is an error.
@@ -108,7 +113,7 @@ pub(crate) async fn delete_bucket(
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
 
-fn read(set: TagSet) -> S3Result<Tags> {
+pub(crate) fn read(set: TagSet) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for Tag { key, value } in set {
         let missing = || error(S3ErrorCode::MalformedXML, "A tag has a Key and a Value");

@@ -5,21 +5,16 @@
 
 use super::buckets::look;
 use super::dto;
-use super::error::{custom, error};
+use super::error::error;
 use super::service::Caller;
-use http::StatusCode;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketAclInput,
-    GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
-    GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput, GetBucketLoggingInput,
+    GetBucketAclOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLoggingInput,
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
-    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput,
-    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, GetObjectLegalHoldInput,
-    GetObjectLegalHoldOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput,
-    GetObjectRetentionInput, GetObjectRetentionOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, Grant,
-    Grantee, Payer, Permission, Type,
+    GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
+    GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
+    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, Grant, Grantee, Payer,
+    Permission, Type,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -38,8 +33,6 @@ macro_rules! empty {
 }
 
 empty! {
-    /// Never enabled.
-    versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
     /// Not enabled.
     logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
     /// None are sent.
@@ -63,40 +56,18 @@ macro_rules! absent {
 }
 
 absent! {
-    /// No rules.
-    lifecycle(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput =
-        nothing(S3ErrorCode::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist");
     /// No policy.
     policy(GetBucketPolicyInput) -> GetBucketPolicyOutput =
         nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
     /// No policy.
     policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput =
         nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
-    /// No rules.
-    cors(GetBucketCorsInput) -> GetBucketCorsOutput =
-        nothing(S3ErrorCode::NoSuchCORSConfiguration, "The CORS configuration does not exist");
     /// No rule.
     encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput =
         nothing(
             S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
             "The server side encryption configuration was not found"
         );
-    /// Not enabled.
-    object_lock(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput =
-        nothing(
-            S3ErrorCode::ObjectLockConfigurationNotFoundError,
-            "Object Lock configuration does not exist for this bucket"
-        );
-    /// Nothing is public here, so nothing is blocked.
-    public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput =
-        custom(
-            "NoSuchPublicAccessBlockConfiguration",
-            StatusCode::NOT_FOUND,
-            "The public access block configuration was not found"
-        );
-    /// No rules.
-    ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput =
-        nothing(S3ErrorCode::OwnershipControlsNotFoundError, "The bucket ownership controls were not found");
     /// No website.
     website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput =
         nothing(S3ErrorCode::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration");
@@ -124,27 +95,8 @@ pub(crate) async fn object_acl(caller: &Caller, input: GetObjectAclInput) -> S3R
     Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
 }
 
-/// No hold.
-pub(crate) async fn legal_hold(
-    caller: &Caller,
-    input: GetObjectLegalHoldInput,
-) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
-/// No retention.
-pub(crate) async fn retention(
-    caller: &Caller,
-    input: GetObjectRetentionInput,
-) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
 async fn exists(caller: &Caller, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
-    dto::version(version)?;
-    caller.stat(&dto::path(bucket, key)?).await?;
+    caller.stat_version(&dto::path(bucket, key)?, dto::version(version)?).await?;
     Ok(())
 }
 

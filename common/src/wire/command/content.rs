@@ -6,6 +6,7 @@ use crate::file::{Attributes, Checksum, Condition, S3Tag};
 use crate::ids::{Stamp, TenantId, UploadId};
 use crate::manifest::{Entry, Root};
 use crate::name::{BucketName, FilePath};
+use crate::version::VersionId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,8 @@ pub struct ChunkReceipts {
 pub struct CopyFile {
     /// Whose bytes.
     pub from: FilePath,
+    /// Which version of it; `None`: the current one.
+    pub from_version: Option<VersionId>,
     /// On the source.
     pub from_condition: Condition,
     /// The new version's file.

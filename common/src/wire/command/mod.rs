@@ -16,6 +16,7 @@ use crate::ids::{BootCount, Epoch, NodeId, SessionId, Stamp, TenantId, UploadId,
 use crate::manifest::Entry;
 use crate::membership::Roles;
 use crate::name::{BucketName, FilePath, Key};
+use crate::version::{LockChange, VersionId};
 use serde::{Deserialize, Serialize};
 
 /// A command and what makes its retry exact.
@@ -79,6 +80,8 @@ pub enum Command {
         tenant: TenantId,
         /// Copies; `None`: the cluster's number, whatever it becomes.
         replicas: Option<u8>,
+        /// Whether it keeps versions that can be locked, from the start.
+        lock: bool,
     },
     /// Removes an empty bucket. Answer: [`Done::Nothing`].
     DeleteBucket {
@@ -87,7 +90,8 @@ pub enum Command {
     },
     /// Makes a new version of a file. Answer: [`Done::Committed`].
     CommitFile(Box<CommitFile>),
-    /// Removes files, each by itself. Answer: [`Done::Deleted`].
+    /// Removes files, each by itself; where the bucket keeps versions, a mark is put over the current one instead. Answer:
+    /// [`Done::Deleted`].
     DeleteFiles {
         /// Where.
         bucket: BucketName,
@@ -154,6 +158,8 @@ pub enum Command {
         number: u32,
         /// Whose bytes.
         from: FilePath,
+        /// Which version of it; `None`: the current one.
+        from_version: Option<VersionId>,
         /// On the source.
         from_condition: Condition,
         /// First byte and one past the last; `None`: all.
@@ -280,10 +286,12 @@ pub enum Command {
         /// What is new.
         change: BucketChange,
     },
-    /// Gives the current version of a file other labels; it stays the same version. Answer: [`Done::Nothing`].
+    /// Gives a version of a file other labels; it stays the same version. Answer: [`Done::Nothing`].
     SetTags {
         /// Which file.
         path: FilePath,
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
         /// All of its labels from here on.
         tags: Tags,
     },
@@ -322,5 +330,35 @@ pub enum Command {
         paused: Option<bool>,
         /// Bytes a second that each node fetches; zero: as it is configured. `None`: as it was.
         bytes_per_second: Option<u64>,
+    },
+    /// Removes versions for good, each by itself. What was the version before becomes the current one. Answer:
+    /// [`Done::Deleted`].
+    DeleteVersions {
+        /// Where.
+        bucket: BucketName,
+        /// Which, at most 1,000, each with the condition for its removal.
+        versions: Vec<(Key, VersionId, Condition)>,
+        /// Also those that are locked in governance mode.
+        bypass: bool,
+    },
+    /// Changes what keeps a version from being removed. Answer: [`Done::Nothing`].
+    SetLock {
+        /// Which file.
+        path: FilePath,
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
+        /// What is new.
+        change: LockChange,
+        /// Also what governance mode would refuse.
+        bypass: bool,
+    },
+    /// Leader: ends what the rules of the bucket's lifecycle end now, of these keys and uploads. Answer: [`Done::Expired`].
+    Expire {
+        /// Where.
+        bucket: BucketName,
+        /// Of which keys, at most 1,000.
+        keys: Vec<Key>,
+        /// Of which uploads, at most 1,000.
+        uploads: Vec<(Key, UploadId)>,
     },
 }

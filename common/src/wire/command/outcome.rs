@@ -6,6 +6,7 @@ use crate::file::{AttributesError, ETags};
 use crate::ids::{BootCount, BucketId, Epoch, NodeId, SessionId, Stamp, UploadId, VolumeId, WindowId};
 use crate::manifest::ManifestError;
 use crate::name::{BucketName, FilePath};
+use crate::version::VersionId;
 use serde::{Deserialize, Serialize};
 
 /// What applying a command came to. Kept in the session until the client has it.
@@ -76,13 +77,20 @@ pub enum Done {
     },
     /// A ring was made.
     Epoch(Epoch),
+    /// Versions ended by the rules of a lifecycle.
+    Expired {
+        /// How many.
+        versions: u64,
+    },
 }
 
 /// A version that was made: the receipt of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
-    /// Its version.
+    /// When.
     pub stamp: Stamp,
+    /// Its id, in a bucket that keeps versions or kept some.
+    pub version: Option<VersionId>,
     /// Its length, in bytes.
     pub length: u64,
     /// What identifies its bytes.
@@ -102,6 +110,12 @@ pub enum Deleted {
     Absent,
     /// Its condition did not hold.
     ConditionFailed,
+    /// It is not shown any more: a mark with this id lies over its versions.
+    Marked(VersionId),
+    /// It was such a mark, and is gone.
+    MarkRemoved,
+    /// It is locked.
+    Locked,
 }
 
 /// Why a command changed nothing. Deterministic: part of the state.
@@ -124,7 +138,7 @@ pub enum Refusal {
         /// By the tenant that asked.
         same_tenant: bool,
     },
-    /// Files, open multipart uploads, or both are in it.
+    /// Files, earlier versions or open multipart uploads are in it.
     #[error("bucket {0} is not empty")]
     BucketNotEmpty(BucketName),
     /// The tenant has as many buckets as it may.
@@ -286,4 +300,43 @@ pub enum Refusal {
     /// Settings beyond their limits.
     #[error(transparent)]
     BadSettings(#[from] SettingsError),
+    /// No such version.
+    #[error("{path} has no version {version}")]
+    NoSuchVersion {
+        /// Of which file.
+        path: FilePath,
+        /// Which.
+        version: VersionId,
+    },
+    /// No such file any more: the newest of its versions marks its removal.
+    #[error("there is no file {path}")]
+    FileRemoved {
+        /// Which file.
+        path: FilePath,
+        /// The mark.
+        mark: VersionId,
+    },
+    /// The version says only that the file was removed.
+    #[error("version {version} of {path} marks its removal; it has no bytes")]
+    RemovalMark {
+        /// Of which file.
+        path: FilePath,
+        /// Which.
+        version: VersionId,
+    },
+    /// The lock of a version does not allow it.
+    #[error("{path} is locked, and its lock does not allow that")]
+    Locked {
+        /// Which file.
+        path: FilePath,
+    },
+    /// The bucket has no Object Lock.
+    #[error("the versions of bucket {0} cannot be locked: it has no Object Lock")]
+    NoObjectLock(BucketName),
+    /// A lock that is over already.
+    #[error("a lock ends in the future")]
+    LockInThePast,
+    /// A bucket with Object Lock keeps its versions; and only a bucket that keeps versions can have it.
+    #[error("a bucket with Object Lock keeps every version, and only a bucket that keeps versions can have it")]
+    LockNeedsVersions,
 }

@@ -67,6 +67,8 @@ impl Refusal {
             | Refusal::TooManyEpochs => ErrorKind::Unavailable,
             Refusal::NoSuchBucket(_)
             | Refusal::NoSuchFile(_)
+            | Refusal::NoSuchVersion { .. }
+            | Refusal::FileRemoved { .. }
             | Refusal::NoSuchUpload(_)
             | Refusal::NoSuchNode(_)
             | Refusal::NoSuchVolume { .. }
@@ -74,6 +76,7 @@ impl Refusal {
             Refusal::BucketExists { .. }
             | Refusal::BucketNotEmpty(_)
             | Refusal::ConditionFailed { .. }
+            | Refusal::LockNeedsVersions
             | Refusal::NodeExists(_)
             | Refusal::KeyExists(_)
             | Refusal::StaleBoot { .. }
@@ -82,12 +85,15 @@ impl Refusal {
             | Refusal::NodeInRing(_)
             | Refusal::AlreadyInitialised => ErrorKind::Conflict,
             Refusal::TooManyBuckets | Refusal::QuotaBytes { .. } | Refusal::QuotaFiles { .. } => ErrorKind::NoSpace,
-            Refusal::BadJoinToken => ErrorKind::Denied,
+            Refusal::BadJoinToken | Refusal::Locked { .. } => ErrorKind::Denied,
             Refusal::WrongDomain
             | Refusal::BadManifest(_)
             | Refusal::RootMismatch
             | Refusal::BadAttributes(_)
             | Refusal::BadSettings(_)
+            | Refusal::RemovalMark { .. }
+            | Refusal::NoObjectLock(_)
+            | Refusal::LockInThePast
             | Refusal::InlineTooLarge { .. }
             | Refusal::SegmentOrder { .. }
             | Refusal::InvalidPart(_)

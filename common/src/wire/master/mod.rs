@@ -14,6 +14,7 @@ use crate::ids::{NodeId, Slot, TenantId, UploadId, WindowId};
 use crate::limits::{AUDIT_ANSWER_MS, MASTER_ANSWER_MS};
 use crate::membership::Roles;
 use crate::name::{BucketName, FilePath};
+use crate::version::VersionId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub use access::{Credential, Joined, KeyInfo};
 pub use error::MasterError;
 pub use reply::{
     BackupPage, BucketInfo, Content, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened, PartInfo, PartsPage,
-    PlacedEntry, UploadInfo, UploadsPage, Usage, WhereEntry, WherePage,
+    PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
 };
 pub use status::{Audited, Finding, Heartbeat, MasterMember, MasterRole, MastersStatus, Status, VolumeReport};
 
@@ -100,14 +101,18 @@ pub enum MasterRequest {
     Stat {
         /// Which.
         path: FilePath,
-        /// On its current version.
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
+        /// On that version.
         condition: Condition,
     },
     /// A file and how to read it, from `offset` on. Answer: [`MasterReply::Opened`].
     Open {
         /// Which.
         path: FilePath,
-        /// On its current version.
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
+        /// On that version.
         condition: Condition,
         /// Which bytes will be read.
         range: RangeWanted,
@@ -267,6 +272,13 @@ pub enum MasterRequest {
         /// Which page.
         page: u64,
     },
+    /// Gateways only: the rules for cross-origin access of a bucket; none, if it is not there. Answer: [`MasterReply::Cors`].
+    Cors {
+        /// Which bucket.
+        bucket: BucketName,
+    },
+    /// A page of all versions of files. Answer: [`MasterReply::Versions`].
+    ListVersions(ListVersions),
 }
 
 /// Which bytes of a file a reader wants.
@@ -319,6 +331,21 @@ pub enum ListAfter {
     Name(String),
     /// Behind this name and, if it is a folded prefix, behind all that is in it: as a page's `next` has it.
     Token(String),
+}
+
+/// A listing of versions: one bucket, one page; by key, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListVersions {
+    /// Where.
+    pub bucket: BucketName,
+    /// Only keys that start with this.
+    pub prefix: String,
+    /// Fold keys at the first occurrence of this after the prefix.
+    pub delimiter: Option<String>,
+    /// Behind this key or folded prefix; with a version, behind that version of it.
+    pub after: Option<(String, Option<VersionId>)>,
+    /// At most this many versions and prefixes together, up to 1,000.
+    pub limit: u32,
 }
 
 impl MasterRequest {

@@ -6,11 +6,13 @@ use super::access::{Credential, Joined, KeyInfo};
 use super::status::{Audited, MastersStatus, Status};
 use crate::auth::{OpenTicket, ReadToken, WriteToken};
 use crate::bucket::BucketSettings;
+use crate::cors::CorsRule;
 use crate::file::{Attributes, Checksum, ETags, FileInfo};
 use crate::ids::{BucketId, ManifestId, NodeId, Stamp, TenantId, UploadId};
 use crate::manifest::{Entry, ManifestHead};
 use crate::membership::Membership;
 use crate::name::{BucketName, Key};
+use crate::version::VersionId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,6 +99,10 @@ pub enum MasterReply {
     },
     /// A page of a backup.
     BackupPage(BackupPage),
+    /// Rules for cross-origin access.
+    Cors(Vec<CorsRule>),
+    /// A page of versions.
+    Versions(VersionsPage),
 }
 
 /// A page of a backup, or what there is instead.
@@ -151,6 +157,10 @@ pub struct Usage {
     pub uploads: u64,
     /// Bytes of parts and segments that are no file yet.
     pub pending_bytes: u64,
+    /// Earlier versions, and marks of removal.
+    pub versions: u64,
+    /// The bytes of earlier versions.
+    pub version_bytes: u64,
 }
 
 /// A file and how to read it.
@@ -229,6 +239,32 @@ pub struct ListedFile {
     pub length: u64,
     /// What identifies its bytes.
     pub tags: ETags,
+}
+
+/// A page of versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionsPage {
+    /// By key, the newest first.
+    pub versions: Vec<Version>,
+    /// Folded prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// Where the next page goes on; `None`: this is the last.
+    pub next: Option<(String, Option<VersionId>)>,
+}
+
+/// A version in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its key.
+    pub key: Key,
+    /// Its id.
+    pub id: VersionId,
+    /// When it was committed.
+    pub stamp: Stamp,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+    /// Its length, in bytes, and what identifies its bytes; `None`: it marks the removal of the file.
+    pub file: Option<(u64, ETags)>,
 }
 
 /// Parts of a multipart upload.

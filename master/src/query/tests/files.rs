@@ -14,7 +14,7 @@ use cairn_common::wire::master::{Found, RangeWanted};
 use std::collections::BTreeMap;
 
 fn opened(world: &World, key: &str, range: RangeWanted) -> OpenedFile {
-    let found = open(world.view(), &members(world), &path(key), &Condition::default(), range, LIMITS).unwrap();
+    let found = open(world.view(), &members(world), (&path(key), None), &Condition::default(), range, LIMITS).unwrap();
     match found {
         Found::Here(opened) => opened,
         Found::NotModified(_) => panic!("nothing was asked"),
@@ -55,19 +55,19 @@ fn a_stat_tells_all_that_was_stored_with_a_file() {
     let mut world = World::new();
     let attributes = Attributes { expires: Some("never".to_owned()), ..Attributes::default() };
     let committed = world.put(CommitFile { attributes: attributes.clone(), ..inline("k", b"hello") }).unwrap();
-    let Found::Here(info) = stat(world.view(), &path("k"), &Condition::default()).unwrap() else { panic!() };
+    let Found::Here(info) = stat(world.view(), &path("k"), None, &Condition::default()).unwrap() else { panic!() };
     assert_eq!((info.stamp, info.length, info.tags), (committed.stamp, 5, committed.tags));
     assert_eq!(info.attributes, attributes);
-    let refused = |condition| match stat(world.view(), &path("k"), &condition) {
+    let refused = |condition| match stat(world.view(), &path("k"), None, &condition) {
         Err(QueryError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(if_match("x")), Refusal::ConditionFailed { path: path("k") });
     let known = Condition { if_none_match: Some(TagCondition::Any), ..Condition::default() };
     assert_eq!(known, if_absent());
-    let Found::NotModified(same) = stat(world.view(), &path("k"), &known).unwrap() else { panic!() };
+    let Found::NotModified(same) = stat(world.view(), &path("k"), None, &known).unwrap() else { panic!() };
     assert_eq!(*same, info);
-    let absent = stat(world.view(), &path("x"), &Condition::default());
+    let absent = stat(world.view(), &path("x"), None, &Condition::default());
     assert!(matches!(absent, Err(QueryError::Refused(Refusal::NoSuchFile(_)))));
 }
 
@@ -172,7 +172,14 @@ fn ranges_of_other_manifests_are_resolved_to_stretches_of_chunks() {
     let start = 500;
     for (number, range) in [(1, (start, start + (5 << 20))), (3, (1001, 1003))] {
         let (from, from_condition) = (path("source"), Condition::default());
-        let command = Command::CopyPart { upload: upload.clone(), number, from, from_condition, range: Some(range) };
+        let command = Command::CopyPart {
+            upload: upload.clone(),
+            number,
+            from,
+            from_version: None,
+            from_condition,
+            range: Some(range),
+        };
         let Ok(Done::Part { md5, .. }) = world.run(command) else { panic!() };
         parts.insert(number, hex::encode(md5));
     }

@@ -69,7 +69,7 @@ fn a_bucket_that_asks_for_more_copies_gets_them_and_the_number_does_not_fall_whi
     let (tenant, two) = (cairn_common::ids::TenantId::FIRST, crate::state::tests::name("two"));
     let copies = |world: &World| place_chunks(world.view(), &members(world), &[address(1)]).unwrap().1[0].clone();
     assert_eq!(copies(&world).unwrap().copies, 3);
-    world.bare(Command::CreateBucket { name: two.clone(), tenant, replicas: Some(5) }).unwrap();
+    world.bare(Command::CreateBucket { name: two.clone(), tenant, replicas: Some(5), lock: false }).unwrap();
     let new = world.chunks(None, &[entry(1)]);
     let mut commit = of_chunks("five", new);
     commit.path.bucket = two;

@@ -121,7 +121,8 @@ impl Base {
         let mut batch = WriteBatch::new();
         batch.put(BucketKey::TABLE, BucketKey(&name("one")).encode(), self.1.clone());
         let tags = ETags { root: Root([1; 32]), s3: S3Tag::Root };
-        let row = CurrentRow { stamp: Stamp(5), length: 0, tags, body: Body::Empty, attributes: false };
+        let row =
+            CurrentRow { stamp: Stamp(5), length: 0, tags, body: Body::Empty, attributes: false, versioned: false };
         let mut put = |bucket, key: &str| {
             batch.put(CurrentKey::TABLE, CurrentKey { bucket, key }.encode(), row.to_bytes(&mut Vec::new()))
         };

@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 #[test]
 fn buckets_are_shown_to_their_tenant_with_exact_counts() {
     let mut world = World::new();
-    let create = |text: &str, tenant, replicas| Command::CreateBucket { name: name(text), tenant, replicas };
+    let create =
+        |text: &str, tenant, replicas| Command::CreateBucket { name: name(text), tenant, replicas, lock: false };
     world.run(create("two", TenantId(2), Some(5))).unwrap();
     world.run(create("abc", TenantId::FIRST, None)).unwrap();
     world.put_inline("k", b"hello");

@@ -1,9 +1,10 @@
 //! Files, small bodies, uploads, and the counters of buckets.
 
-use super::{Violation, each};
+use super::{Violation, each, versions};
 use crate::store::key::{
-    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineRow,
-    MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, StagingKey, UsageKey,
+    AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CorsKey, CurrentKey, CurrentRow, HoldersKey, InlineId,
+    InlineRow, LifecycleKey, MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, SharingKey,
+    StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};
@@ -16,14 +17,14 @@ pub(super) type Holders = BTreeMap<ManifestId, u64>;
 
 /// What is found on the way.
 #[derive(Default)]
-struct Found {
-    usage: BTreeMap<BucketId, Usage>,
+pub(super) struct Found {
+    pub(super) usage: BTreeMap<BucketId, Usage>,
     manifests: Holders,
     inline: BTreeMap<InlineId, u64>,
 }
 
 impl Found {
-    fn hold(&mut self, body: Body) {
+    pub(super) fn hold(&mut self, body: Body) {
         match body {
             Body::Empty => {}
             Body::Inline(id) => *self.inline.entry(id).or_default() += 1,
@@ -39,8 +40,12 @@ pub(super) fn check(view: &dyn MetaView, violations: &mut Vec<Violation>) -> Res
     settings::<QuotaKey>(view, QuotaKey::all(), &found, violations, |key| key.0)?;
     settings::<PublicKey>(view, PublicKey::all(), &found, violations, |key| key.0)?;
     settings::<BucketTagsKey>(view, BucketTagsKey::all(), &found, violations, |key| key.0)?;
+    settings::<LifecycleKey>(view, LifecycleKey::all(), &found, violations, |key| key.0)?;
+    settings::<CorsKey>(view, CorsKey::all(), &found, violations, |key| key.0)?;
+    settings::<SharingKey>(view, SharingKey::all(), &found, violations, |key| key.0)?;
     current(view, &mut found, violations)?;
     attributes(view, violations)?;
+    versions::check(view, &mut found, violations)?;
     uploads(view, &mut found, violations)?;
     inline(view, &found, violations)?;
     each::<UsageKey>(view, UsageKey::all(), |UsageKey(bucket), stored| {

@@ -6,6 +6,7 @@
 mod files;
 mod manifests;
 mod sessions;
+mod versions;
 
 use crate::store::key::{
     AccessKeyKey, BucketKey, DueKey, MisplacedKey, RowKey, ScannedKey, SessionKey, TotalsKey, decode_row,
@@ -73,6 +74,11 @@ pub enum Violation {
     Orphan {
         /// In which table.
         table: Table,
+        /// Its key, in hex.
+        key: String,
+    },
+    /// An earlier version or a mark of removal is not where it belongs, or newer than the current version.
+    Version {
         /// Its key, in hex.
         key: String,
     },

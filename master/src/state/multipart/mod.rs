@@ -10,11 +10,11 @@ mod complete;
 mod part;
 
 pub(super) use complete::complete;
-pub(super) use part::{commit_part, copy_part};
+pub(super) use part::{Source, commit_part, copy_part};
 
-use super::body;
 use super::bucket::{self, UsageChange, signed};
-use super::tx::{Step, Tx};
+use super::tx::{Step, Stop, Tx};
+use super::{body, lock};
 use crate::store::key::{
     AppendedKey, AppendedRow, BucketRow, Due, DueKey, FinishedKey, FinishedRow, MultipartKey, MultipartRow, PartKey,
     PartRow,
@@ -36,6 +36,7 @@ pub(super) fn begin(
 ) -> Step<Done> {
     let bucket = bucket::find(tx, &path.bucket)?;
     attributes.check()?;
+    lock::check(tx, &bucket, &path.bucket, attributes.lock)?;
     if length.is_some_and(|length| length > APPENDED_MAX_BYTES) {
         return Err(ManifestError::TooLarge.into());
     }
@@ -82,6 +83,14 @@ fn give_up(tx: &mut Tx<'_>, key: &MultipartKey) -> Result<(), StoreError> {
         bucket::count(tx, key.bucket, UsageChange { pending_bytes, ..UsageChange::default() })?;
     }
     finish(tx, key, None)
+}
+
+/// Gives an upload up that may have ended meanwhile.
+pub(super) fn abort_if_open(tx: &mut Tx<'_>, upload: &MultipartRef) -> Step<()> {
+    match abort(tx, upload) {
+        Err(Stop::Refused(Refusal::NoSuchUpload(_))) => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 fn key_of(bucket: &BucketRow, path: &FilePath, upload: UploadId) -> MultipartKey {

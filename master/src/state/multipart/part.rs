@@ -3,7 +3,7 @@
 use super::find;
 use crate::state::body::{self, Stored};
 use crate::state::bucket::{self, UsageChange, signed};
-use crate::state::file;
+use crate::state::history;
 use crate::state::manifest::{self, Composite};
 use crate::state::staging;
 use crate::state::tx::{Step, Tx};
@@ -14,6 +14,7 @@ use cairn_common::ids::{ManifestId, UploadId};
 use cairn_common::limits::{APPENDED_PARTS_MAX, PART_MAX_BYTES, PARTS_MAX};
 use cairn_common::manifest::RootHasher;
 use cairn_common::name::FilePath;
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::{CommitPart, Done, MultipartRef, NewContent, Refusal};
 use std::collections::BTreeMap;
 
@@ -39,16 +40,24 @@ pub(in crate::state) fn commit_part(tx: &mut Tx<'_>, part: &CommitPart) -> Step<
     put(tx, &bucket, &part.upload, part.number, row)
 }
 
+/// Whose bytes a part is made of.
+pub(in crate::state) struct Source<'a> {
+    pub(in crate::state) path: &'a FilePath,
+    /// `None`: the current version.
+    pub(in crate::state) version: Option<VersionId>,
+    pub(in crate::state) condition: &'a Condition,
+}
+
 pub(in crate::state) fn copy_part(
     tx: &mut Tx<'_>,
     upload: &MultipartRef,
     number: u32,
-    from: &FilePath,
-    from_condition: &Condition,
+    from: &Source<'_>,
     range: Option<(u64, u64)>,
 ) -> Step<Done> {
     let bucket = check_place(tx, upload, number)?;
-    let (from_bucket, source) = file::source(tx, from, from_condition)?;
+    let (from_bucket, found) = history::find(tx, from.path, from.version, from.condition)?;
+    let source = found.row;
     if from_bucket.tenant.domain() != bucket.tenant.domain() {
         return Err(Refusal::WrongDomain.into());
     }
@@ -59,9 +68,9 @@ pub(in crate::state) fn copy_part(
     check_length(end - start)?;
     let whole = (start, end) == (0, source.length);
     let row = match source.body {
-        Body::Inline(_) => return Err(Refusal::SourceInline(from.clone()).into()),
+        Body::Inline(_) => return Err(Refusal::SourceInline(from.path.clone()).into()),
         Body::Empty => empty(tx),
-        Body::Manifest(id) if whole => whole_of(tx, id, &source, attributes(tx, &from_bucket, from, &source)?)?,
+        Body::Manifest(id) if whole => whole_of(tx, id, &source, found.attributes)?,
         Body::Manifest(id) => range_of(tx, &bucket, id, start, end)?,
     };
     put(tx, &bucket, upload, number, row)
@@ -90,10 +99,6 @@ fn check_length(length: u64) -> Result<(), Refusal> {
     } else {
         Err(Refusal::Invalid(format!("a part has at most {PART_MAX_BYTES} bytes; this one has {length}")))
     }
-}
-
-fn attributes(tx: &Tx<'_>, bucket: &BucketRow, path: &FilePath, source: &CurrentRow) -> Step<Attributes> {
-    Ok(file::attributes_of(tx, bucket.id, path.key.as_str(), source)?)
 }
 
 /// A part that is a whole file: it refers to the same manifest.

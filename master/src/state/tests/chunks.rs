@@ -44,7 +44,7 @@ fn quorum_is_of_the_configured_copies_and_not_of_the_nodes_alive() {
     let commit = commit_on(&world, &world.servers);
     assert_eq!(world.put(commit), Err(short(&[1])), "two of five are no quorum, whoever else is there");
     let (tenant, replicas) = (TenantId::FIRST, Some(3));
-    world.run(Command::CreateBucket { name: name("three"), tenant, replicas }).unwrap();
+    world.run(Command::CreateBucket { name: name("three"), tenant, replicas, lock: false }).unwrap();
     let mut commit = commit_on(&world, &world.servers);
     commit.path.bucket = name("three");
     assert_eq!(world.put(commit).unwrap().replicas_durable, 2);

@@ -44,7 +44,7 @@ fn typed(content_type: &str) -> Attributes {
 
 fn copy(from: &str, to: &str) -> CopyFile {
     let (from_condition, condition) = (Condition::default(), Condition::default());
-    CopyFile { from: path(from), from_condition, to: path(to), condition, attributes: None }
+    CopyFile { from: path(from), from_version: None, from_condition, to: path(to), condition, attributes: None }
 }
 
 fn run_copy(world: &mut World, copy: CopyFile) -> Outcome {
@@ -248,7 +248,7 @@ fn bytes_never_cross_into_another_domain_by_reference() {
     let mut world = World::new();
     world.put_chunks("a", &[1]);
     let tenant = TenantId(2);
-    world.run(Command::CreateBucket { name: name("other"), tenant, replicas: None }).unwrap();
+    world.run(Command::CreateBucket { name: name("other"), tenant, replicas: None, lock: false }).unwrap();
     let mut foreign = copy("a", "b");
     foreign.to.bucket = name("other");
     assert_eq!(run_copy(&mut world, foreign), Err(Refusal::WrongDomain));
@@ -315,13 +315,14 @@ fn a_bucket_goes_only_when_it_is_empty_and_its_number_is_never_used_again() {
 #[test]
 fn bucket_names_are_taken_once_and_say_by_whom() {
     let mut world = World::new();
-    let create = |tenant, replicas| Command::CreateBucket { name: name("one"), tenant, replicas };
+    let create = |tenant, replicas| Command::CreateBucket { name: name("one"), tenant, replicas, lock: false };
     let taken = |same_tenant| Err(Refusal::BucketExists { name: name("one"), same_tenant });
     assert_eq!(world.run(create(TenantId::FIRST, None)), taken(true));
     assert_eq!(world.run(create(TenantId(2), None)), taken(false));
     for replicas in [0, 10] {
         let name = name("two");
-        let refused = world.run(Command::CreateBucket { name, tenant: TenantId(2), replicas: Some(replicas) });
+        let refused =
+            world.run(Command::CreateBucket { name, tenant: TenantId(2), replicas: Some(replicas), lock: false });
         assert!(matches!(refused, Err(Refusal::Invalid(_))));
     }
 }
@@ -334,6 +335,6 @@ fn buckets_of_a_tenant_are_bounded() {
     let full = TenantRow { buckets: cairn_common::limits::BUCKETS_MAX };
     batch.put(TenantKey::TABLE, TenantKey(TenantId(2)).encode(), full.to_bytes(&mut Vec::new()));
     world.store.write(&batch, &world.store.applied().unwrap()).unwrap();
-    let create = Command::CreateBucket { name: name("two"), tenant: TenantId(2), replicas: None };
+    let create = Command::CreateBucket { name: name("two"), tenant: TenantId(2), replicas: None, lock: false };
     assert_eq!(world.run(create), Err(Refusal::TooManyBuckets));
 }

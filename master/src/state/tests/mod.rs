@@ -5,6 +5,7 @@ mod access;
 mod appended;
 mod chunks;
 mod files;
+mod lifecycle;
 mod membership;
 mod model;
 mod multipart;
@@ -12,6 +13,7 @@ mod release;
 mod sessions;
 mod settings;
 mod staging;
+mod versions;
 
 use super::{Machine, Members, check};
 use crate::store::key::{BucketKey, ReferenceKey, TotalsKey, UsageKey};
@@ -215,7 +217,7 @@ impl World {
 
     pub(crate) fn bucket(&mut self, bucket: &str) {
         let tenant = TenantId::FIRST;
-        self.bare(Command::CreateBucket { name: name(bucket), tenant, replicas: None }).unwrap();
+        self.bare(Command::CreateBucket { name: name(bucket), tenant, replicas: None, lock: false }).unwrap();
     }
 
     pub(crate) fn receipt(&self, server: Server, length: u32) -> Receipt {

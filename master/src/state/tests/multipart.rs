@@ -57,7 +57,7 @@ fn complete(world: &mut World, upload: &MultipartRef, parts: &[u32]) -> Outcome 
 
 fn copy_part(world: &mut World, upload: &MultipartRef, number: u32, from: &str, range: Option<(u64, u64)>) -> Outcome {
     let (from, from_condition) = (path(from), Condition::default());
-    world.run(Command::CopyPart { upload: upload.clone(), number, from, from_condition, range })
+    world.run(Command::CopyPart { upload: upload.clone(), number, from, from_version: None, from_condition, range })
 }
 
 fn current(world: &World, key: &str) -> CurrentRow {
@@ -356,6 +356,7 @@ fn a_part_can_be_a_range_of_a_file_of_parts() {
     assert_eq!(current(&world, "k").length, wanted.iter().map(|(_, _, length)| length).sum::<u64>());
 
     let copy = CopyFile {
+        from_version: None,
         from: path("k"),
         from_condition: Condition::default(),
         to: path("copy"),
@@ -390,7 +391,8 @@ fn copied_parts_check_their_source() {
     assert_eq!(copy_part(&mut world, &upload, 1, "small", None), inline);
     assert!(matches!(copy_part(&mut world, &upload, 1, "empty", None), Ok(Done::Part { length: 0, .. })));
     let from_condition = if_match("other");
-    let command = Command::CopyPart { upload, number: 1, from: path("source"), from_condition, range: None };
+    let command =
+        Command::CopyPart { upload, number: 1, from: path("source"), from_version: None, from_condition, range: None };
     assert_eq!(world.run(command), Err(Refusal::ConditionFailed { path: path("source") }));
 }
 

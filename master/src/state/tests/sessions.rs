@@ -15,7 +15,7 @@ fn one(world: &mut World, envelope: Envelope) -> Outcome {
 }
 
 fn create(bucket: &str) -> Command {
-    Command::CreateBucket { name: name(bucket), tenant: TenantId::FIRST, replicas: None }
+    Command::CreateBucket { name: name(bucket), tenant: TenantId::FIRST, replicas: None, lock: false }
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn a_quota_of_files_counts_new_names_only() {
     };
     assert_eq!(full(&world.run(rename)), None, "a move takes no room");
     let copy = CopyFile {
+        from_version: None,
         from: path("c"),
         from_condition: Condition::default(),
         to: path("d"),
@@ -200,8 +201,9 @@ fn settings_change_one_by_one_and_end_with_their_bucket() {
 fn tags_of_a_file_change_without_making_another_version() {
     let mut world = World::new();
     let before = world.put_inline("a", b"x");
-    let give = |world: &mut World, key: &str, tags: Tags| world.run(Command::SetTags { path: path(key), tags });
-    let stat = |world: &World| match query::stat(world.view(), &path("a"), &Condition::default()).unwrap() {
+    let give =
+        |world: &mut World, key: &str, tags: Tags| world.run(Command::SetTags { path: path(key), version: None, tags });
+    let stat = |world: &World| match query::stat(world.view(), &path("a"), None, &Condition::default()).unwrap() {
         cairn_common::wire::master::Found::Here(info) => info,
         cairn_common::wire::master::Found::NotModified(_) => unreachable!("nothing was asked"),
     };

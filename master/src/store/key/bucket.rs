@@ -2,9 +2,12 @@
 
 use super::{KeyBytes, KeyReader, KeyWriter, Present, RowKey, ScannedKey, SystemKind, postcard_records};
 use crate::store::Table;
-use cairn_common::bucket::{Quota, Tags};
+use cairn_common::bucket::{Quota, Sharing, Tags};
+use cairn_common::cors::CorsRule;
 use cairn_common::ids::{BucketId, Stamp, TenantId};
+use cairn_common::lifecycle::LifecycleRule;
 use cairn_common::name::BucketName;
+use cairn_common::version::{ObjectLock, Versioning};
 use cairn_common::wire::master::Usage;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,10 @@ pub struct BucketRow {
     pub created: Stamp,
     /// Copies of its chunks; `None`: the cluster's number, whatever it becomes.
     pub replicas: Option<u8>,
+    /// Whether it keeps earlier versions.
+    pub versioning: Versioning,
+    /// Whether versions can be locked.
+    pub lock: Option<ObjectLock>,
 }
 
 /// A bucket of a tenant: tenant, name.
@@ -50,6 +57,18 @@ pub struct PublicKey(pub BucketId);
 /// The labels of a bucket: its number. No row: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketTagsKey(pub BucketId);
+
+/// What ends by itself in a bucket: its number. No row: nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifecycleKey(pub BucketId);
+
+/// Which scripts browsers let at a bucket: its number. No row: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CorsKey(pub BucketId);
+
+/// Whom a bucket is shown to, beside its public prefixes: its number. No row: nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharingKey(pub BucketId);
 
 /// A tenant: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +179,9 @@ settings! {
     QuotaKey = Quota -> Quota;
     PublicKey = Public -> Vec<String>;
     BucketTagsKey = BucketTags -> Tags;
+    LifecycleKey = Lifecycle -> Vec<LifecycleRule>;
+    CorsKey = Cors -> Vec<CorsRule>;
+    SharingKey = Sharing -> Sharing;
 }
 
 impl RowKey for TenantKey {
@@ -171,4 +193,4 @@ impl RowKey for TenantKey {
     }
 }
 
-postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags);
+postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags, Vec<LifecycleRule>, Vec<CorsRule>, Sharing);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cairn_common::file::{Attributes, ETags, S3Tag, VersionFacts};
 use cairn_common::ids::{BucketId, ManifestId, Stamp};
 use cairn_common::manifest::Root;
+use cairn_common::version::VersionId;
 use cairn_common::wire::{DecodeError, FORMAT};
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,16 @@ pub struct CurrentRow {
     pub body: Body,
     /// Whether it has a row of attributes.
     pub attributes: bool,
+    /// Whether its stamp is its id; else it is the `null` version of its key.
+    pub versioned: bool,
 }
 
 impl CurrentRow {
+    /// The id of the version.
+    pub fn id(&self) -> VersionId {
+        if self.versioned { VersionId::At(self.stamp) } else { VersionId::Null }
+    }
+
     /// The facts that a condition looks at.
     pub fn facts(&self) -> VersionFacts<'_> {
         VersionFacts { tags: &self.tags, stamp: self.stamp, length: self.length }
@@ -76,7 +84,7 @@ impl<'a> CurrentKey<'a> {
 
 /// Packed by hand: format, shape, stamp, length, root, then what the shape says: MD5, number of parts, id of the body.
 /// Shape: bits 0–1 the S3 tag (0 root, 1 MD5, 2 multipart), bits 2–3 the body (0 empty, 1 inline, 2 manifest), bit 4
-/// whether there are attributes.
+/// whether there are attributes, bit 5 whether the stamp is the version's id.
 impl Record for CurrentRow {
     fn to_bytes(&self, scratch: &mut Vec<u8>) -> Bytes {
         let (tag, md5, parts) = match self.tags.s3 {
@@ -91,7 +99,10 @@ impl Record for CurrentRow {
         };
         let bytes = scratch;
         bytes.clear();
-        bytes.extend_from_slice(&[FORMAT, tag | body << 2 | u8::from(self.attributes) << 4]);
+        bytes.extend_from_slice(&[
+            FORMAT,
+            tag | body << 2 | u8::from(self.attributes) << 4 | u8::from(self.versioned) << 5,
+        ]);
         bytes.extend_from_slice(&self.stamp.0.to_be_bytes());
         bytes.extend_from_slice(&self.length.to_be_bytes());
         bytes.extend_from_slice(&self.tags.root.0);
@@ -127,8 +138,9 @@ fn unpack_current(mut reader: KeyReader<'_>) -> Option<CurrentRow> {
         2 => Body::Manifest(ManifestId(reader.u64()?)),
         _ => return None,
     };
-    let row = CurrentRow { stamp, length, tags: ETags { root, s3 }, body, attributes: shape >> 4 & 1 == 1 };
-    if shape >> 5 == 0 { reader.end(row) } else { None }
+    let (attributes, versioned) = (shape >> 4 & 1 == 1, shape >> 5 & 1 == 1);
+    let row = CurrentRow { stamp, length, tags: ETags { root, s3 }, body, attributes, versioned };
+    if shape >> 6 == 0 { reader.end(row) } else { None }
 }
 
 /// Holders of bytes beyond the first: kind, id. Bytes with one holder, which are nearly all, have no such row: so a version is

@@ -11,6 +11,7 @@
 mod bucket;
 mod cluster;
 mod file;
+mod history;
 mod manifest;
 mod queue;
 mod session;
@@ -19,13 +20,15 @@ mod tests;
 mod upload;
 
 pub use bucket::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, PublicKey, QuotaKey, TenantKey, TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
+    TenantKey, TenantRow, UsageKey,
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
     MembershipStampKey, RaftMembers, RaftMembersKey, RebalanceKey, Totals, TotalsKey,
 };
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
+pub use history::{HistoryKey, HistoryRow, KeptFile, NullVersionKey};
 pub use manifest::{
     EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey, ReferenceRow, SegmentKey, SegmentRow,
 };
@@ -125,10 +128,14 @@ pub(crate) enum SystemKind {
     Quota = 14,
     Public = 15,
     BucketTags = 16,
+    NullVersion = 17,
+    Lifecycle = 18,
+    Cors = 19,
     Staging = 20,
     Multipart = 21,
     Part = 22,
     Finished = 23,
+    Sharing = 24,
     Appended = 26,
     Due = 30,
     Hold = 31,

@@ -14,6 +14,9 @@ use cairn_common::manifest::{Entry, Root, RootHasher};
 use cairn_common::membership::{Membership, Node, NodeState, Roles, Volume, VolumeState};
 use cairn_common::name::BucketName;
 use cairn_common::ring::{Member, RingSpec};
+use cairn_common::version::{
+    DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode, VersionId, Versioning,
+};
 use cairn_common::wire::command::{Committed, Done, Grant, KeyRecord, Outcome, Refusal, Rights};
 use cairn_common::wire::master::{Caller, Usage};
 use proptest::prelude::*;
@@ -38,7 +41,7 @@ fn keys_are_pinned() {
     let (upload, session, window) = (UploadId(ID), SessionId(ID), WindowId(9));
     let due = |what| DueKey { due: Stamp(7), what }.encode();
     let multipart = MultipartKey { bucket: BucketId(7), key: "a\0b".to_owned(), upload };
-    let pinned: [(KeyBytes, String); 34] = [
+    let pinned: [(KeyBytes, String); 38] = [
         (current.encode(), "0102030405060708610062".into()),
         (AttributesKey(current).encode(), "0102030405060708610062".into()),
         (InlineKey(InlineId(ID)).encode(), "0102030405060708".into()),
@@ -63,6 +66,10 @@ fn keys_are_pinned() {
         (QuotaKey(BucketId(ID)).encode(), "0e0102030405060708".into()),
         (PublicKey(BucketId(ID)).encode(), "0f0102030405060708".into()),
         (BucketTagsKey(BucketId(ID)).encode(), "100102030405060708".into()),
+        (NullVersionKey { bucket: BucketId(7), key: "k".to_owned() }.encode(), "1100000000000000076b".into()),
+        (LifecycleKey(BucketId(ID)).encode(), "120102030405060708".into()),
+        (CorsKey(BucketId(ID)).encode(), "130102030405060708".into()),
+        (SharingKey(BucketId(ID)).encode(), "180102030405060708".into()),
         (StagingKey(upload).encode(), "140102030405060708".into()),
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),
@@ -85,7 +92,14 @@ fn keys_are_pinned() {
 }
 
 fn current(s3: S3Tag, body: Body, attributes: bool) -> CurrentRow {
-    CurrentRow { stamp: Stamp(ID), length: 258, tags: ETags { root: Root([0xcd; 32]), s3 }, body, attributes }
+    CurrentRow {
+        stamp: Stamp(ID),
+        length: 258,
+        tags: ETags { root: Root([0xcd; 32]), s3 },
+        body,
+        attributes,
+        versioned: false,
+    }
 }
 
 /// Checks a value's bytes, and that they are read back.
@@ -111,6 +125,7 @@ fn values_that_every_command_touches_are_pinned() {
     let multipart = current(S3Tag::Multipart(md5, 3), Body::Manifest(ManifestId(ID)), true);
     pin(multipart, &format!("{}{e}000000030102030405060708", head("1a")));
     assert!(multipart.to_bytes(&mut Vec::new()).len() <= 80);
+    pin(CurrentRow { versioned: true, ..current(S3Tag::Root, Body::Empty, false) }, &head("20"));
     let inline = InlineRow { hash: [0xcd; 32], bytes: Bytes::from_static(b"hello") };
     pin(inline, &format!("01{root}68656c6c6f"));
     pin(300u64, "01ac02");
@@ -119,12 +134,16 @@ fn values_that_every_command_touches_are_pinned() {
     pin(session, "010102414b05ac02");
     pin(Present, "01");
     pin(SessionId(300), "01ac02");
-    pin(Usage { files: 1, bytes: 300, uploads: 2, pending_bytes: 3 }, "0101ac020203");
+    pin(
+        Usage { files: 1, bytes: 300, uploads: 2, pending_bytes: 3, versions: 4, version_bytes: 5 },
+        "0101ac0202030405",
+    );
     let refused: Outcome = Err(Refusal::WindowEnded);
     pin(refused, "010109");
     let tags = ETags { root: Root([0xcd; 32]), s3: S3Tag::Root };
-    let committed = Committed { stamp: Stamp(300), length: 5, tags, replicas_durable: 2, replaced: true };
-    pin(Outcome::Ok(Done::Committed(committed)), &format!("010004ac0205{root}020201"));
+    let version = Some(VersionId::At(Stamp(300)));
+    let committed = Committed { stamp: Stamp(300), version, length: 5, tags, replicas_durable: 2, replaced: true };
+    pin(Outcome::Ok(Done::Committed(committed)), &format!("010004ac020101ac0205{root}020201"));
     let reference = ReferenceRow { count: 2, length: 300, last: ManifestId(7), asked: 4, follows: true };
     pin(reference, "0102ac02070401");
 }
@@ -159,9 +178,9 @@ fn values_of_manifests_and_uploads_are_pinned() {
     };
     pin(staging, &format!("0107010002030007{}00000102ac02", "00".repeat(32)));
     let attributes = Attributes { content_type: Some("x".to_owned()), ..Attributes::default() };
-    pin(attributes.clone(), "010101780000000000000000");
+    pin(attributes.clone(), "0101017800000000000000000000");
     let multipart = MultipartRow { attributes, checksum: Some(("C".to_owned(), true)), length: Some(300) };
-    pin(multipart, "0101017800000000000000000101430101ac02");
+    pin(multipart, "01010178000000000000000000000101430101ac02");
     let checksums = BTreeMap::from([("C".to_owned(), Checksum { value: vec![1, 2], parts: None })]);
     let part = PartRow {
         body: Body::Manifest(ManifestId(7)),
@@ -180,9 +199,33 @@ fn values_of_manifests_and_uploads_are_pinned() {
 }
 
 #[test]
+fn earlier_versions_are_pinned_and_the_newest_comes_first() {
+    let key = |stamp| HistoryKey { bucket: BucketId(7), key: "a\0".to_owned(), stamp: Stamp(stamp) };
+    assert_eq!(hex::encode(key(ID).encode()), "00000000000000076100ff0000fefdfcfbfaf9f8f7");
+    assert!(key(2).encode() < key(1).encode());
+    assert_eq!(HistoryKey::decode(&key(ID).encode()), Some(key(ID)));
+    pin(HistoryRow { versioned: true, file: None }, "010100");
+    let (tags, body) = (ETags { root: Root([0xcd; 32]), s3: S3Tag::Root }, Body::Inline(InlineId(300)));
+    let retention = Some(Retention { mode: RetentionMode::Compliance, until_ms: 300 });
+    let attributes = Attributes { lock: Lock { retention, legal_hold: true }, ..Attributes::default() };
+    let file = KeptFile { length: 5, tags, body, attributes };
+    let row = HistoryRow { versioned: false, file: Some(Box::new(file)) };
+    pin(row, &format!("01000105{}0201ac02000000000000000000{}", "cd".repeat(32), "0101ac0201"));
+}
+
+#[test]
 fn values_of_the_cluster_are_pinned() {
     pin(Stamp(300), "01ac02");
-    pin(BucketRow { id: BucketId(7), tenant: TenantId(1), created: Stamp(300), replicas: Some(2) }, "010701ac020102");
+    let default = DefaultRetention { mode: RetentionMode::Compliance, period: Period::Days(30) };
+    let bucket = BucketRow {
+        id: BucketId(7),
+        tenant: TenantId(1),
+        created: Stamp(300),
+        replicas: Some(2),
+        versioning: Versioning::Enabled,
+        lock: Some(ObjectLock { default: Some(default) }),
+    };
+    pin(bucket, "010701ac02010201010101001e");
     pin(Quota { bytes: Some(300), files: None }, "0101ac0200");
     pin(vec!["a/".to_owned()], "010102612f");
     pin(Tags::from([("a".to_owned(), "b".to_owned())]), "010101610162");

@@ -258,3 +258,9 @@ fn verifying_remembers_when() {
     assert!(volume.find(&chunk.address()).unwrap().unwrap().verified_ms > 0);
     check_counts(&sim.index());
 }
+
+#[test]
+fn touches_that_a_crash_may_have_lost_are_missed_without_their_floor() {
+    let test = touches_survive_a_clean_stop_and_are_replaced_by_the_start_after_any_other;
+    cairn_common::seam::must_fail_without("no-touch-floor", test);
+}

@@ -272,6 +272,21 @@ fn what_the_index_does_not_take_gets_no_receipt_until_it_does() {
 }
 
 #[test]
+fn an_index_that_cannot_be_read_takes_its_volume_out_until_it_is_started_again() {
+    let mut sim = Sim::new();
+    let volume = sim.start();
+    put(&volume, &chunk(1, 5_000)).unwrap();
+    sim.index().set_unreadable(true);
+    assert_eq!(read(&volume, &chunk(1, 5_000)), Read::Error, "not absent");
+    assert!(matches!(volume.health(), Health::Failed(_)));
+    sim.index().set_unreadable(false);
+    assert!(matches!(put(&volume, &chunk(2, 5_000)), Err(AppendError::Failed(_))));
+    drop(volume);
+    sim.crash(CrashPolicy::LoseUnsynced);
+    assert_eq!(read(&sim.start(), &chunk(1, 5_000)), Read::Right);
+}
+
+#[test]
 fn a_start_reads_at_most_the_configured_lag() {
     let mut sim = Sim::new();
     sim.rig.settings.index_lag_bytes = Some(64 << 10);

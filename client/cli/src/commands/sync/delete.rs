@@ -115,8 +115,12 @@ impl Removal<'_> {
         for ((path, _, length), result) in stored.into_iter().zip(results) {
             let shown = address(profile, &path);
             match result {
-                Deleted::Removed => self.done(shown, length)?,
+                Deleted::Removed | Deleted::Marked(_) | Deleted::MarkRemoved => self.done(shown, length)?,
                 Deleted::Absent => self.tally.count(Did::Skipped),
+                Deleted::Locked => {
+                    self.session.out.error(&Failure::new(Exit::Denied, "it is locked").at(shown));
+                    self.tally.fail(Exit::Denied);
+                }
                 Deleted::ConditionFailed => {
                     self.session.out.error(&Failure::new(Exit::Conflict, "it was changed meanwhile").at(shown));
                     self.tally.fail(Exit::Conflict);

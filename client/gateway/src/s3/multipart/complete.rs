@@ -61,6 +61,7 @@ pub(crate) async fn complete(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(dto::tag(&committed.tags)),
+        version_id: dto::made(committed.version),
         ..CompleteMultipartUploadOutput::default()
     }))
 }

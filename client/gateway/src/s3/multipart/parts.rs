@@ -15,6 +15,7 @@ use cairn_common::chunk::Chunking;
 use cairn_common::file::Condition;
 use cairn_common::limits::PARTS_MAX;
 use cairn_common::name::FilePath;
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::{MultipartRef, Refusal};
 use cairn_common::wire::master::{MasterError, PartInfo, PartsPage, RangeWanted};
 use s3s::dto::{
@@ -68,7 +69,7 @@ pub(crate) async fn upload_part_copy(
     input: UploadPartCopyInput,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let upload = reference(dto::path(&input.bucket, &input.key)?, &input.upload_id)?;
-    let from = dto::source(&input.copy_source)?;
+    let (from, version) = dto::source(&input.copy_source)?;
     caller.must(&from.bucket, from.key.as_str(), |rights| rights.read)?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     dto::expect_owner(input.expected_source_bucket_owner.as_deref(), caller.tenant())?;
@@ -78,8 +79,8 @@ pub(crate) async fn upload_part_copy(
     let condition =
         dto::read_condition(input.copy_source_if_match, input.copy_source_if_none_match, &caller.headers, SOURCE_TIMES);
     let part = match wanted(caller, &upload, number).await? {
-        None => refer(caller, &upload, number, (&from, condition, range)).await?,
-        Some(wanted) => stream(caller, &upload, number, (&from, condition, range), wanted.algorithm).await?,
+        None => refer(caller, &upload, number, ((&from, version), condition, range)).await?,
+        Some(wanted) => stream(caller, &upload, number, ((&from, version), condition, range), wanted.algorithm).await?,
     };
     let sums = Sums::of(&part.checksums);
     let result = CopyPartResult {
@@ -91,11 +92,13 @@ pub(crate) async fn upload_part_copy(
         e_tag: Some(tag(&part)),
         last_modified: Some(dto::time(part.stamp)),
     };
-    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
+    let copy_source_version_id = dto::version_id(version);
+    let copy_part_result = Some(result);
+    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result, copy_source_version_id, ..Default::default() }))
 }
 
-/// What a part is made of: an object, on a condition, and which of its bytes.
-type PartSource<'a> = (&'a FilePath, Condition, Option<(u64, u64)>);
+/// What a part is made of: a version of an object, on a condition, and which of its bytes.
+type PartSource<'a> = ((&'a FilePath, Option<VersionId>), Condition, Option<(u64, u64)>);
 
 /// Makes a part by reference, or of the bytes where there is nothing to refer to.
 async fn refer(caller: &Caller, upload: &MultipartRef, number: u32, source: PartSource<'_>) -> S3Result<PartInfo> {
@@ -113,11 +116,11 @@ async fn stream(
     caller: &Caller,
     upload: &MultipartRef,
     number: u32,
-    (from, condition, range): PartSource<'_>,
+    ((from, version), condition, range): PartSource<'_>,
     algorithm: Algorithm,
 ) -> S3Result<PartInfo> {
     let wanted = range.map_or(RangeWanted::All, |(start, end)| RangeWanted::FromTo(start, end));
-    let opened = caller.client.get(from, GetOptions { range: wanted, condition }).await;
+    let opened = caller.client.get(from, GetOptions { range: wanted, version, condition }).await;
     let reader = match opened.map_err(error::get)? {
         cairn_client::GetOutcome::File(reader) => reader,
         cairn_client::GetOutcome::NotModified(_) => return Err(error::precondition_failed()),

@@ -17,14 +17,15 @@ use cairn_common::manifest::{Entry, Extent, ManifestHead, Root, RootHasher};
 use cairn_common::membership::{Membership, Node, NodeState, Roles};
 use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::ring::{Member, RingSpec};
+use cairn_common::version::VersionId;
 use cairn_common::wire::command::{
     Command, CommitFile, CommitPart, Committed, CompleteMultipart, Deleted, Done, Grant, MultipartRef, NewContent,
     Refusal, Rights,
 };
 use cairn_common::wire::master::{
-    Actor, BucketInfo, Caller, Content, Credential, Found, KeyInfo, ListAfter, ListRequest, Listed, ListedFile,
-    ManifestPage, Master, MasterCall, MasterError, MasterReply, MasterRequest, Opened, PartInfo, PartsPage,
-    PlacedEntry, Status, UploadInfo, UploadsPage, Usage, WherePage,
+    Actor, BucketInfo, Caller, Content, Credential, Found, KeyInfo, ListAfter, ListRequest, ListVersions, Listed,
+    ListedFile, ManifestPage, Master, MasterCall, MasterError, MasterReply, MasterRequest, Opened, PartInfo, PartsPage,
+    PlacedEntry, Status, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WherePage,
 };
 use s3s::crypto::{Checksum as _, Md5};
 use std::collections::BTreeMap;
@@ -230,13 +231,13 @@ impl State {
                 let infos = names.iter().map(|name| self.bucket_info(name));
                 MasterReply::Buckets(infos.collect::<Result<_, Refusal>>()?)
             }
-            MasterRequest::Stat { path, condition } => {
+            MasterRequest::Stat { path, condition, .. } => {
                 MasterReply::File(Box::new(match self.read(&path, &condition)? {
                     Found::Here(file) => Found::Here(file.info),
                     Found::NotModified(info) => Found::NotModified(info),
                 }))
             }
-            MasterRequest::Open { path, condition, range } => {
+            MasterRequest::Open { path, condition, range, .. } => {
                 MasterReply::Opened(Box::new(self.open(&path, &condition, range)?))
             }
             MasterRequest::Page { ticket, offset, end } => {
@@ -244,6 +245,10 @@ impl State {
                 MasterReply::Page(page(entries, offset, end))
             }
             MasterRequest::ReadTokens { .. } => MasterReply::ReadTokens(vec![(NodeId(1), read_token())]),
+            MasterRequest::Cors { bucket } => MasterReply::Cors(
+                self.buckets.get(&bucket).map(|bucket| bucket.settings.cors.clone()).unwrap_or_default(),
+            ),
+            MasterRequest::ListVersions(request) => MasterReply::Versions(self.versions(request)?),
             MasterRequest::List(request) => MasterReply::Listed(self.list(&request)?),
             MasterRequest::Parts { path, upload, after, limit } => {
                 let upload = self.upload(&MultipartRef { path, upload })?;
@@ -326,7 +331,7 @@ impl State {
                 Done::Upload(id)
             }
             Command::CommitPart(commit) => self.commit_part(*commit)?,
-            Command::CopyPart { upload, number, from, from_condition, range } => {
+            Command::CopyPart { upload, number, from, from_condition, range, .. } => {
                 self.copy_part(&upload, number, &from, &from_condition, range)?
             }
             Command::CompleteMultipart(complete) => Done::Committed(self.complete(*complete)?),
@@ -338,13 +343,15 @@ impl State {
             }
             Command::SetBucket { name, change } => {
                 change.check()?;
-                let BucketSettings { quota, public, tags } = &mut self.bucket(&name)?.settings;
+                let BucketSettings { quota, public, tags, lifecycle, cors, .. } = &mut self.bucket(&name)?.settings;
                 *quota = change.quota(*quota);
                 *public = change.public.unwrap_or_else(|| public.clone());
                 *tags = change.tags.unwrap_or_else(|| tags.clone());
+                *cors = change.cors.unwrap_or_else(|| cors.clone());
+                *lifecycle = change.lifecycle.unwrap_or_else(|| lifecycle.clone());
                 Done::Nothing
             }
-            Command::SetTags { path, tags } => {
+            Command::SetTags { path, tags, .. } => {
                 let found = self.bucket(&path.bucket)?.files.get_mut(&path.key);
                 found.ok_or(Refusal::NoSuchFile(path))?.info.attributes.tags = tags;
                 Done::Nothing
@@ -395,6 +402,7 @@ impl State {
             bytes: bucket.files.values().map(|file| file.info.length).sum(),
             uploads: bucket.uploads.len() as u64,
             pending_bytes: 0,
+            ..Usage::default()
         };
         let (id, created, settings) = (bucket.id, bucket.created, bucket.settings.clone());
         Ok(BucketInfo {
@@ -427,6 +435,25 @@ impl State {
             Found::Here(file) => Ok(file),
             Found::NotModified(_) => Err(Refusal::ConditionFailed { path: path.clone() }),
         }
+    }
+
+    /// The fake keeps no history: every file is its only version.
+    fn versions(&mut self, request: ListVersions) -> Result<VersionsPage, Refusal> {
+        let ListVersions { bucket, prefix, delimiter, after, limit } = request;
+        let after = after.map_or(ListAfter::Start, |(key, _)| ListAfter::Token(key));
+        let listed = self.list(&ListRequest { bucket, prefix, delimiter, after, limit })?;
+        let version = |file: ListedFile| Version {
+            key: file.key,
+            id: VersionId::Null,
+            stamp: file.stamp,
+            latest: true,
+            file: Some((file.length, file.tags)),
+        };
+        Ok(VersionsPage {
+            versions: listed.files.into_iter().map(version).collect(),
+            prefixes: listed.prefixes,
+            next: listed.next.map(|key| (key, Some(VersionId::Null))),
+        })
     }
 
     fn open(
@@ -499,9 +526,9 @@ impl State {
         }
         let stamp = self.stamp();
         let length = body.length();
-        let info = FileInfo { stamp, length, tags, attributes };
+        let info = FileInfo { stamp, version: None, length, tags, attributes };
         self.bucket(&path.bucket)?.files.insert(path.key.clone(), File { info, body });
-        Ok(Committed { stamp, length, tags, replicas_durable: 1, replaced: before.is_some() })
+        Ok(Committed { stamp, version: None, length, tags, replicas_durable: 1, replaced: before.is_some() })
     }
 
     fn delete(&mut self, name: &BucketName, files: Vec<(Key, Condition)>) -> Result<Vec<Deleted>, Refusal> {

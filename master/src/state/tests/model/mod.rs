@@ -216,6 +216,7 @@ impl Run {
     fn copy(&mut self, from: &str, to: &str, attributes: bool, from_asked: Asked, asked: Asked) {
         let typed = attributes.then(|| format!("copy of {from}"));
         let copy = CopyFile {
+            from_version: None,
             from: path(from),
             from_condition: self.reference.condition(from, from_asked),
             to: path(to),
@@ -324,7 +325,10 @@ impl Run {
             }
         });
         let (upload, from, from_condition) = (self.upload_ref(index), path(from), Condition::default());
-        match (self.send(Command::CopyPart { upload, number, from, from_condition, range }), expected) {
+        match (
+            self.send(Command::CopyPart { upload, number, from, from_version: None, from_condition, range }),
+            expected,
+        ) {
             (Ok(Done::Part { md5, length, .. }), Ok(pieces)) => {
                 assert_eq!(length, pieces.iter().map(|(_, _, length)| length).sum::<u64>());
                 self.reference.put_part(index, number, Part { md5, pieces });
@@ -408,8 +412,14 @@ impl Run {
         let (view, members) = (self.world.view(), self.world.members());
         let limits = PageLimits { entries: usize::MAX, nodes: 1 };
         for key in (0..5).map(key_name) {
-            let found =
-                crate::query::open(view, &members, &path(&key), &Condition::default(), RangeWanted::All, limits);
+            let found = crate::query::open(
+                view,
+                &members,
+                (&path(&key), None),
+                &Condition::default(),
+                RangeWanted::All,
+                limits,
+            );
             let Some(file) = self.reference.files.get(&key) else {
                 assert!(found.is_err(), "{key} is there");
                 continue;

@@ -13,11 +13,11 @@ use crate::store::key::{
 };
 use crate::store::{MetaStore, MetaView, Position, RocksMemory, StoreError, WriteBatch};
 use crate::stores;
-use cairn_common::backup::{BackupError, Reader};
+use cairn_common::backup::{BackupError, Header, Reader};
 use cairn_common::ids::{BootCount, Epoch, Generation, NodeId, Stamp, VolumeId};
 use cairn_common::limits::EPOCHS_KEPT_MAX;
 use cairn_common::membership::{Membership, Node, NodeState, Roles};
-use cairn_common::seam::Disk;
+use cairn_common::seam::{Disk, seeded_bug};
 use cairn_common::wire::DecodeError;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,7 +92,7 @@ pub fn restore(
     let made = stores::make_first(folder, disk, &memory, |store| {
         let nowhere = Position::default();
         backup.pages::<RestoreError>(|page| Ok(store.write(&batch_of_page(page)?, &nowhere)?))?;
-        let (batch, restored) = begin_generation(store, backup, master)?;
+        let (batch, restored) = begin_generation(store, &backup.header, master)?;
         store.write(&batch, &nowhere.after(FIRST.0, FIRST.1, restored.stamp, &batch))?;
         Ok::<Restored, RestoreError>(restored)
     })?;
@@ -102,12 +102,13 @@ pub fn restore(
 /// What the new generation changes in the rows of the old one.
 fn begin_generation(
     view: &dyn MetaView,
-    backup: &Reader,
+    header: &Header,
     master: &RestoredMaster,
 ) -> Result<(WriteBatch, Restored), RestoreError> {
     let mut membership = view.row(&MembershipKey)?.ok_or(RestoreError::NoCluster)?;
-    let clock = view.row(&ClockKey)?.unwrap_or(Stamp::ZERO).max(backup.header.stamp);
-    let stamp = Stamp(clock.0.saturating_add(STAMPS)).max(Stamp::from_ms(backup.header.made_ms));
+    let clock = view.row(&ClockKey)?.unwrap_or(Stamp::ZERO).max(header.stamp);
+    let gap = if seeded_bug("restore-without-gap") { 0 } else { STAMPS };
+    let stamp = Stamp(clock.0.saturating_add(gap)).max(Stamp::from_ms(header.made_ms));
     membership.generation = Generation(membership.generation.0 + 1);
     membership.revision += CHANGES;
     let node = take_over(&mut membership, master)?;
@@ -186,3 +187,6 @@ fn move_on(membership: &mut Membership) {
         membership.rings.drain(..over);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,22 @@
-//! A master: its folder, its threads, and the life of both.
+//! A master: its folder, its threads, and the life of both. What it has to do with the others is in [`others`], how it opens what it
+//! keeps in [`open`].
+
+mod open;
+mod others;
 
 use crate::api::Keyring;
-use crate::digests::{self, Checkpoint, Checkpoints};
-use crate::machine::{FIRST, StoreMachine, init_state};
+use crate::digests::{self, Checkpoints};
+use crate::machine::StoreMachine;
 use crate::members;
-use crate::peers::{Links, PeerReply, SnapshotServer, SnapshotTag, Staging};
+use crate::old_copy;
+use crate::peers::{SnapshotServer, Staging};
 use crate::query::QueryError;
-use crate::raft::{EngineLog, Group, GroupConfig, GroupError, GroupMembers, GroupStatus, LogError, LogStore as _};
+use crate::raft::{Group, GroupError, GroupMembers, GroupStatus, LogError, LogStore as _};
 use crate::state::Members;
 use crate::store::{MetaStore as _, MetaView, RocksMemory};
 use crate::stores::Stores;
 use crate::tasks;
+use crate::time::TrustedClock;
 use crate::watch::{self, Heartbeats, Watch};
 use arc_swap::ArcSwapOption;
 use cairn_common::auth::ClusterKey;
@@ -20,13 +26,13 @@ use cairn_common::membership::{Membership, NodeState, Roles};
 use cairn_common::net::FrameClient;
 use cairn_common::net::handshake::{Credential, Identity};
 use cairn_common::seam::{Clock, Disk, Pool, Random, Transport};
-use cairn_common::wire;
 use cairn_common::wire::command::{Command, Done, Envelope, Grant, KeyRecord, Refusal, Rights, SessionSequence};
 use cairn_common::wire::master::{Caller, MasterError};
-use raft::eraftpb::{ConfChangeV2, Message, MessageType};
+use open::{last_ms, open_log, start_group};
+use raft::eraftpb::ConfChangeV2;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -110,6 +116,20 @@ pub enum StartError {
         /// What the identity says.
         expected: ClusterId,
     },
+    /// The leader knows that this master had more.
+    #[error(
+        "the log in {folder} ends with entry {last}, and the leader knows that this master had entry {matched}: an old copy was \
+         put in its place. Bring the right folder back; or take this master out with `cairn admin master remove`, and let a node \
+         with an empty data folder and a new join token take its place"
+    )]
+    OldCopy {
+        /// Where.
+        folder: PathBuf,
+        /// What is there.
+        last: u64,
+        /// What was there.
+        matched: u64,
+    },
     /// A new cluster could not be made.
     #[error("cannot make the cluster: {0}")]
     Bootstrap(MasterError),
@@ -123,6 +143,8 @@ pub struct MasterServer {
     pub(crate) keyring: Keyring,
     pub(crate) stores: Arc<Stores>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, which other masters have a say in.
+    pub(crate) time: Arc<TrustedClock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) scans: Pool,
@@ -144,11 +166,11 @@ pub struct MasterServer {
 }
 
 /// Connections to the other masters.
-struct Peers {
-    node: NodeId,
+pub(crate) struct Peers {
+    pub(crate) node: NodeId,
     credential: Credential,
     cluster: ClusterId,
-    seams: MasterSeams,
+    pub(crate) seams: MasterSeams,
     members: Arc<ArcSwapOption<Members>>,
     joined: Option<Membership>,
     links: Mutex<BTreeMap<NodeId, Arc<FrameClient>>>,
@@ -156,7 +178,7 @@ struct Peers {
 
 impl Peers {
     /// A connection to a master, if it is known where it is.
-    fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
+    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
         if node == self.node {
             return None;
         }
@@ -201,6 +223,8 @@ impl MasterServer {
         if let Some(found) = found.filter(|found| *found != cluster) {
             return Err(StartError::OtherCluster { folder, found, expected: cluster });
         }
+        let time = Arc::new(TrustedClock::new(Arc::clone(&seams.clock), last_ms(&stores, node)?));
+        let seams = MasterSeams { clock: Arc::clone(&time) as Arc<dyn Clock>, ..seams };
         let keyring = Keyring::new(cluster_key, generation);
         let peers = Arc::new(Peers {
             node,
@@ -212,6 +236,7 @@ impl MasterServer {
             links: Mutex::default(),
         });
         let snapshots = Arc::new(SnapshotServer::new(Arc::clone(&stores), Arc::clone(&seams.clock)));
+        old_copy::check(&folder, &peers, &stores, log.last_index()?).await?;
         let group = start_group(node, &peers, &snapshots, machine, log)?;
         let server = Arc::new(MasterServer {
             node,
@@ -220,6 +245,7 @@ impl MasterServer {
             keyring,
             stores,
             clock: seams.clock,
+            time,
             random: seams.random,
             transport: seams.transport,
             scans: Pool::new(SCANS_MAX),
@@ -375,9 +401,17 @@ impl MasterServer {
         let limit = self.clock.sleep(Duration::from_millis(BARRIER_TIMEOUT_MS));
         tokio::select! {
             biased;
-            reached = self.group.read_barrier() => reached.map_err(|error| self.group_error(&error)),
+            reached = self.agree_and_reach() => reached.map_err(|error| self.group_error(&error)),
             () = limit => Err(MasterError::NotLeader { leader: None }),
         }
+    }
+
+    /// Waits until the masters agree what time it is, for what is answered may be good until some time, and then for the barrier.
+    async fn agree_and_reach(&self) -> Result<(), GroupError> {
+        while !self.time.is_agreed() {
+            self.clock.sleep(SETTLE_PAUSE).await;
+        }
+        self.group.read_barrier().await
     }
 
     /// Looks at a consistent picture of the state, on the calling thread: for what reads a few rows.
@@ -416,100 +450,6 @@ impl MasterServer {
         self.group.transfer_leader(to).map_err(|error| self.group_error(&error))
     }
 
-    /// Whether a node may speak in the group. A master without a state believes whoever has a node's key.
-    pub(crate) fn is_master(&self, node: NodeId) -> bool {
-        let members = self.members.load();
-        let Some(members) = members.as_ref() else { return true };
-        let known = members.membership.nodes.get(&node);
-        known.is_some_and(|node| node.roles.master && node.state != NodeState::Removed)
-    }
-
-    /// A connection to another master, if it is known where it is.
-    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<FrameClient>> {
-        self.peers.link(node)
-    }
-
-    /// Who votes in the group besides this member.
-    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
-        let voters = self.group.members().conf.voters;
-        let nodes = voters.iter().filter_map(|id| u32::try_from(*id).ok()).map(NodeId);
-        nodes.filter(|node| *node != self.node).collect()
-    }
-
-    /// How many vote in the group.
-    pub(crate) fn voters(&self) -> usize {
-        self.group.members().conf.voters.len()
-    }
-
-    /// Digests of this master's state at some places of the log.
-    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
-        self.checkpoints.all()
-    }
-
-    /// That this master's state and another's differ, as far as it knows.
-    pub(crate) fn divergence(&self) -> Option<Arc<String>> {
-        self.divergence.load_full()
-    }
-
-    pub(crate) fn set_divergence(&self, found: Option<String>) {
-        if let Some(found) = found.as_ref().filter(|_| self.divergence().is_none()) {
-            tracing::error!(found, "alarm");
-        }
-        self.divergence.store(found.map(Arc::new));
-    }
-
-    /// Ends the process: its state must not be read or written any more.
-    pub(crate) fn end_process(&self, reason: String) {
-        end_process(reason);
-    }
-
-    /// Takes messages of another member.
-    pub(crate) fn hear(self: &Arc<Self>, from: NodeId, messages: Vec<Message>) {
-        for message in messages {
-            if message.from != u64::from(from.0) || message.to != u64::from(self.node.0) {
-                tracing::warn!(%from, "a Raft message in the name of another node, or for another node");
-                continue;
-            }
-            if message.get_msg_type() == MessageType::MsgSnapshot {
-                tokio::spawn(Arc::clone(self).take_over(from, message));
-            } else if let Err(error) = self.group.step(message) {
-                tracing::debug!(%error, "a Raft message was lost");
-            }
-        }
-    }
-
-    /// Fetches the state that a snapshot's message is about, then lets Raft have the message.
-    async fn take_over(self: Arc<Self>, from: NodeId, message: Message) {
-        let tag: SnapshotTag = match wire::decode(&message.get_snapshot().data) {
-            Ok(tag) => tag,
-            Err(error) => return tracing::warn!(%error, %from, "a snapshot's message cannot be read"),
-        };
-        let Some(link) = self.peers.link(from) else { return };
-        // One at a time: a second message about the same state comes when the first was slow.
-        let Some(_only) = self.staging.begin() else { return };
-        tracing::info!(%from, index = tag.position.index, "taking over the state of another master");
-        match self.staging.fetch(&self.stores, &link, tag).await {
-            Ok(()) => {
-                if let Err(error) = self.group.step(message) {
-                    tracing::debug!(%error, "a snapshot's message was lost");
-                }
-            }
-            Err(error) => tracing::warn!(%error, %from, "the state was not taken over; the leader will offer it again"),
-        }
-    }
-
-    /// A picture of the state as it is now, to be given away. Blocks another thread while it is taken.
-    pub(crate) async fn begin_snapshot(&self) -> Result<SnapshotTag, MasterError> {
-        let snapshots = Arc::clone(&self.snapshots);
-        Ok(self.scans.run(move || snapshots.begin()).await.map_err(QueryError::from)?)
-    }
-
-    /// A page of a snapshot that another member fetches. Blocks while it is read.
-    pub(crate) async fn snapshot_page(&self, id: u64, page: u64) -> PeerReply {
-        let snapshots = Arc::clone(&self.snapshots);
-        self.scans.run(move || snapshots.page(id, page)).await
-    }
-
     /// Where a question goes that only the leader can answer.
     pub(crate) fn not_leading(&self) -> MasterError {
         self.group_error(&GroupError::NotLeader(self.group.status().leader))
@@ -528,62 +468,4 @@ impl MasterServer {
             GroupError::Stopped => MasterError::Unavailable("this master is stopping".to_owned()),
         }
     }
-}
-
-/// Opens the log and brings it and the state together: a new cluster's first master makes both.
-fn open_log(folder: &std::path::Path, stores: &Stores, node: NodeId, joining: bool) -> Result<EngineLog, StartError> {
-    let mut log = EngineLog::open(&folder.join("log"))?;
-    let store = stores.current();
-    if store.applied()?.index == 0 && log.last_index()? <= FIRST.0 && !joining {
-        stores.note_member()?;
-        init_state(store.as_ref(), node)?;
-        log.reset(FIRST.0, FIRST.1)?;
-    }
-    // The state was taken over from elsewhere, and a crash came before the log was begun anew behind it.
-    if let Some((index, term)) = stores.taken_over()
-        && log.truncated()?.0 < index
-    {
-        log.reset(index, term)?;
-    }
-    Ok(log)
-}
-
-fn start_group(
-    node: NodeId,
-    peers: &Arc<Peers>,
-    snapshots: &Arc<SnapshotServer>,
-    machine: StoreMachine,
-    log: EngineLog,
-) -> Result<Arc<Group>, LogError> {
-    // The links tell the group who cannot be reached, and the group sends through the links.
-    let group: Arc<OnceLock<Weak<Group>>> = Arc::default();
-    let unreachable = {
-        let group = Arc::clone(&group);
-        move |node| {
-            if let Some(group) = group.get().and_then(Weak::upgrade) {
-                group.unreachable(node);
-            }
-        }
-    };
-    let connect = {
-        let peers = Arc::clone(peers);
-        move |node| peers.link(node)
-    };
-    let links = Links::new(tokio::runtime::Handle::current(), Box::new(connect), Box::new(unreachable));
-    let config = GroupConfig {
-        node,
-        run: peers.seams.random.number(),
-        outbox: Box::new(move |messages| links.send(messages)),
-        snapshots: Some(Arc::clone(snapshots) as Arc<_>),
-        fatal: Box::new(end_process),
-    };
-    let started = Arc::new(Group::start(config, machine, log, Arc::clone(&peers.seams.clock))?);
-    let _ = group.set(Arc::downgrade(&started));
-    Ok(started)
-}
-
-/// A log or a state in doubt must not be written to, nor read from, any more.
-fn end_process(reason: String) {
-    tracing::error!(reason, "this master cannot go on and ends its process");
-    std::process::abort();
 }
