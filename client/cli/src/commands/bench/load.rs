@@ -89,10 +89,13 @@ pub(super) async fn run(run: &Arc<Run>, phase: Phase) -> Seen {
     let before = run.stored.load(Ordering::Relaxed);
     let next = Arc::new(AtomicU64::new(if phase == Phase::Put { before } else { 0 }));
     let workers = if phase == Phase::List { run.concurrency.min(LISTERS_MAX) } else { run.concurrency };
+    // A removal cannot be repeated: all of them count, from the first on.
+    let ramp = if phase == Phase::Delete { Duration::ZERO } else { run.ramp };
     let mut tasks = JoinSet::new();
     for index in 0..workers {
-        let start = run.ramp.mul_f64(index as f64 / workers as f64);
-        let worker = Worker { run: Arc::clone(run), phase, next: Arc::clone(&next), clock: Arc::clone(&clock), before };
+        let start = ramp.mul_f64(index as f64 / workers as f64);
+        let worker =
+            Worker { run: Arc::clone(run), phase, next: Arc::clone(&next), clock: Arc::clone(&clock), before, ramp };
         tasks.spawn(worker.work(start));
     }
     let mut seen = Seen::default();
@@ -108,7 +111,7 @@ pub(super) async fn run(run: &Arc<Run>, phase: Phase) -> Seen {
         }
     }
     seen.problems.truncate(PROBLEMS_SHOWN);
-    seen.seconds = clock.monotonic().saturating_sub(run.ramp).as_secs_f64();
+    seen.seconds = clock.monotonic().saturating_sub(ramp).as_secs_f64();
     if phase == Phase::Put {
         run.stored.store(next.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -122,6 +125,7 @@ struct Worker {
     clock: Arc<SystemClock>,
     /// Objects that were there when the phase began.
     before: u64,
+    ramp: Duration,
 }
 
 impl Worker {
@@ -131,8 +135,8 @@ impl Worker {
         while let Some(number) = self.claim() {
             let begun = self.clock.monotonic();
             let (took, result) = self.operation(number).await;
-            // What began while others had not yet begun says nothing about the full load. A removal cannot be repeated, so all count.
-            if begun < self.run.ramp && self.phase != Phase::Delete {
+            // What began while others had not yet begun says nothing about the full load.
+            if begun < self.ramp {
                 continue;
             }
             match result {
@@ -153,7 +157,7 @@ impl Worker {
 
     /// The number of the next operation; `None`: the phase is over.
     fn claim(&self) -> Option<u64> {
-        let in_time = self.clock.monotonic() < self.run.ramp + self.run.seconds;
+        let in_time = self.clock.monotonic() < self.ramp + self.run.seconds;
         let going_on = match self.phase {
             Phase::Put => in_time || self.next.load(Ordering::Relaxed) < self.before + self.run.count,
             Phase::Delete => self.next.load(Ordering::Relaxed) < self.before,
