@@ -4,7 +4,7 @@ use anyhow::Result;
 use cairn_tests::cluster::{Plan, Shape};
 use cairn_tests::settings::seed;
 use cairn_tests::suites::rot::{Damage, all_copies, restart_after_rot, upload_heals};
-use cairn_tests::suites::{chaos, dry_disk, epochs, kills, masters, power, quorum};
+use cairn_tests::suites::{dry_disk, epochs, kills, masters, power, quorum};
 
 /// The suite must fail, with an error that is about the promise and not about the suite itself.
 fn must_be_caught<T>(bug: &str, signs: &[&str], result: Result<T>) {
@@ -80,12 +80,6 @@ fn readers_that_forget_earlier_rings_are_noticed() {
 fn bytes_that_are_not_verified_are_noticed() {
     let bug = "skip-verification";
     must_be_caught(bug, &["answered 200 with a whole body"], all_copies(Some(bug), Damage::Flip));
-}
-
-#[test]
-fn an_answer_before_the_commit_is_noticed_under_chaos() {
-    let bug = "reply-before-commit";
-    must_be_caught(bug, &["P2"], chaos::run(Some(bug), seed(), 4));
 }
 
 #[test]
