@@ -9,7 +9,6 @@ use crate::peers::{PeerReply, PeerRequest};
 use crate::server::{Peers, StartError};
 use crate::stores::Stores;
 use cairn_common::ids::NodeId;
-use cairn_common::seam::Clock as _;
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::{decode, encode};
 use futures::future::join_all;
