@@ -1,5 +1,8 @@
 //! Chunkservers that are away for a while, or come back as they were; and moves that wait.
 
+// Helpers of tests are tests: what fails in them fails the test.
+#![allow(clippy::unwrap_used)]
+
 use cairn_tests::settings::{by_effort, report, seed};
 use cairn_tests::suites::away::{Absence, moves_wait_while_they_are_paused, one_after_the_other, put_back, twin};
 

@@ -14,7 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A pointer to a constant, which any thread may read.
 #[repr(transparent)]
-pub struct Settings(*const c_char);
+struct Settings(*const c_char);
 
 // SAFETY: what it points to is constant and lives for ever.
 unsafe impl Sync for Settings {}
@@ -23,5 +23,4 @@ unsafe impl Sync for Settings {}
 /// kernel within a second.
 // SAFETY: jemalloc declares it as `const char *malloc_conf`, which is what this is, and the text ends with a zero.
 #[unsafe(export_name = "malloc_conf")]
-pub static SETTINGS: Settings =
-    Settings(c"narenas:4,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
+static SETTINGS: Settings = Settings(c"narenas:4,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());

@@ -29,8 +29,6 @@
 mod checksum;
 mod credentials;
 mod front;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod gateway;
 pub mod limits;
 mod native;

@@ -159,8 +159,10 @@ async fn a_right_signature_of_a_key_without_rights_does_nothing_over_s3() {
             continue;
         }
         gateway.masters.add_key(access, SECRET, cluster_admin, grants);
-        // Any key may ask which buckets it sees, and whether one is there that it does: that, the masters know.
-        let judged_there = |method: &str, target: &str| target == "/" || (method, target) == ("HEAD", "/bucket");
+        // Which buckets a key sees, and what it may know of one, the masters judge.
+        let judged_there = |method: &str, target: &str| {
+            matches!((method, target), ("GET", "/") | ("HEAD", "/bucket") | ("GET", "/bucket?tagging="))
+        };
         for (method, target, copy) in ROUTES.into_iter().filter(|(method, target, _)| !judged_there(method, target)) {
             for mode in MODES {
                 let mut asked = Request::new(method, target).with("x-amz-decoded-content-length", "0");
@@ -178,5 +180,5 @@ async fn a_right_signature_of_a_key_without_rights_does_nothing_over_s3() {
             }
         }
     }
-    assert_eq!(cases, 30 * 5 * 4);
+    assert_eq!(cases, 29 * 5 * 4);
 }
