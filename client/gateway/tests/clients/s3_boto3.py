@@ -295,10 +295,7 @@ def features_that_are_not_configured(client, bucket):
         ("ReplicationConfigurationNotFoundError", client.get_bucket_replication),
     ):
         refused(code, call, Bucket=bucket)
-    refused("NotImplemented", client.put_bucket_versioning, Bucket=bucket,
-            VersioningConfiguration={"Status": "Enabled"})
     refused("NotImplemented", client.put_object, Bucket=bucket, Key="e", Body=b"", ServerSideEncryption="AES256")
-    refused("NotImplemented", client.put_object_tagging, Bucket=bucket, Key="k", Tagging={"TagSet": []})
 
 
 @flow

@@ -139,7 +139,8 @@ async fn headers_and_metadata_come_back() {
         ("x-amz-tagging", "a=b&a=c", "InvalidTag"),
         ("x-amz-acl", "public-read", "AccessControlListNotSupported"),
         ("x-amz-storage-class", "GLACIER", "InvalidStorageClass"),
-        ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidRequest"),
+        ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidArgument"),
+        ("x-amz-object-lock-legal-hold", "maybe", "InvalidArgument"),
         ("x-amz-write-offset-bytes", "1", "NotImplemented"),
         ("x-amz-meta-large", &"v".repeat(2048), "MetadataTooLarge"),
     ] {
