@@ -170,7 +170,7 @@ pub fn one_disk(fault: Fault, seed: u64) -> Result<Counted> {
 
 /// Every disk of the cluster fills up: writes are refused as what they are, nothing half written is visible, reads and removals
 /// work, and when space has come back writes are taken again.
-pub fn all_full() -> Result<()> {
+pub fn all_full(recovers: bool) -> Result<()> {
     block_on(async {
         let shape = Shape::Split { masters: 1, chunkservers: 3, gateways: 1 };
         let config = "repair-pause = 1\ndisk-capacity = 100663296\n";
@@ -199,6 +199,9 @@ pub fn all_full() -> Result<()> {
             .await?;
         // Its window protects what it wrote.
         client.close().await;
+        if !recovers {
+            return cluster.wipe();
+        }
         let client = cluster.client().await?;
         let collected = async || {
             ensure!(cluster.cli(&["admin", "collect", "run"])?.status.success(), "admin collect run");
