@@ -169,7 +169,7 @@ pub fn one_disk(fault: Fault, seed: u64) -> Result<Counted> {
 }
 
 /// Every disk of the cluster fills up: writes are refused as what they are, nothing half written is visible, reads and removals
-/// work, and when space has come back writes are taken again.
+/// work, and, if `recovers`, when space has come back writes are taken again.
 pub fn all_full(recovers: bool) -> Result<()> {
     block_on(async {
         let shape = Shape::Split { masters: 1, chunkservers: 3, gateways: 1 };
