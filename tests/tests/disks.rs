@@ -3,7 +3,7 @@
 // Helpers of tests are tests: what fails in them fails the test.
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::settings::{by_effort, report, seed};
+use cairn_tests::settings::{report, seed};
 use cairn_tests::suites::disks::{Fault, all_full, one_disk};
 
 fn fails(fault: Fault) {
@@ -39,7 +39,6 @@ fn a_disk_without_inodes_leaves_chunks_to_the_other_and_goes_on_when_there_are_s
 }
 
 #[test]
-fn a_full_cluster_refuses_writes_serves_reads_and_lets_files_be_removed() {
-    // That it takes files again soon after is not so yet: docs/faults.md. Campaigns show it.
-    all_full(by_effort(false, false, true)).unwrap();
+fn a_full_cluster_refuses_writes_serves_reads_and_recovers() {
+    all_full().unwrap();
 }

@@ -43,6 +43,8 @@ const IMAGE_BYTES: u64 = 1 << 30;
 const STORE_MIB: u32 = 64;
 /// Space that came back must be in use again after this time.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// A disk with more than this free takes every chunk.
+const ROOM_BYTES: u64 = 8 << 20;
 
 struct Scene {
     // In the order in which they have to go.
@@ -169,8 +171,8 @@ pub fn one_disk(fault: Fault, seed: u64) -> Result<Counted> {
 }
 
 /// Every disk of the cluster fills up: writes are refused as what they are, nothing half written is visible, reads and removals
-/// work, and, if `recovers`, when space has come back writes are taken again.
-pub fn all_full(recovers: bool) -> Result<()> {
+/// work, and when space has come back writes are taken again.
+pub fn all_full() -> Result<()> {
     block_on(async {
         let shape = Shape::Split { masters: 1, chunkservers: 3, gateways: 1 };
         let config = "repair-pause = 1\ndisk-capacity = 100663296\n";
@@ -199,23 +201,24 @@ pub fn all_full(recovers: bool) -> Result<()> {
             .await?;
         // Its window protects what it wrote.
         client.close().await;
-        if !recovers {
-            return cluster.wipe();
-        }
         let client = cluster.client().await?;
-        let collected = async || {
-            ensure!(cluster.cli(&["admin", "collect", "run"])?.status.success(), "admin collect run");
+        let free = async || -> Result<Vec<u64>> {
             let status = client.status().await?;
-            let mut free = status.heartbeats.values().flat_map(|(_, heartbeat)| &heartbeat.volumes);
-            Ok(status.heartbeats.len() >= 3 && free.all(|volume| volume.free_bytes > 8 << 20))
+            let volumes = status.heartbeats.values().flat_map(|(_, heartbeat)| &heartbeat.volumes);
+            Ok(volumes.map(|volume| volume.free_bytes).collect())
+        };
+        // What was heard last may be of a time at which there was room.
+        let heard = async || Ok(free().await?.iter().filter(|free| **free < ROOM_BYTES).count() >= 3);
+        ensure!(eventually(PATIENCE, heard).await?, "the disks are full, and the masters do not hear of it");
+        let collected = async || {
+            // Half of everything is more than collection frees unasked, whenever it comes to see it.
+            ensure!(cluster.cli(&["admin", "collect", "run"])?.status.success(), "admin collect run");
+            Ok(free().await?.iter().all(|free| *free > ROOM_BYTES))
         };
         ensure!(eventually(PATIENCE, collected).await?, "space of removed files does not come back on full disks");
         let body = Body { seed: 1, length: 4 << 20 };
-        // Copies that found no place are made now, and may take what came back first: collection goes on meanwhile.
-        let taken = async || {
-            Ok(client.put(&path("after")?, body.source(), PutOptions::default()).await.is_ok() && collected().await?)
-        };
-        ensure!(eventually(PATIENCE, taken).await?, "writes are still refused though there is space");
+        let taken = async || Ok(client.put(&path("after")?, body.source(), PutOptions::default()).await.is_ok());
+        ensure!(eventually(RECOVERY, taken).await?, "writes are still refused {RECOVERY:?} after there is space");
         for (key, body) in kept {
             ensure!(look(&client, key).await? == Seen::File(body.length, body.hash()), "file {key} afterwards");
         }
