@@ -215,6 +215,12 @@ impl Store {
         }
     }
 
+    /// For tests: nothing is checked on the word of a reader while the answer is held.
+    #[cfg(test)]
+    pub(crate) fn without_checks(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.checks.try_acquire_many(REPORTED_CHECKS_MAX as u32).expect("no check is under way")
+    }
+
     /// Reads a chunk back and hashes it, and has every removal spare it that was decided on before `touched` or has been done by now:
     /// its length, if a good copy is on a volume in service, fsynced.
     pub async fn confirm(&self, address: ChunkAddress, touched: Stamp) -> Result<Option<u32>, PutError> {
