@@ -1,7 +1,7 @@
 //! Masters as chunkservers see them: references, placements, and nothing else.
 
 use super::super::compare;
-use crate::testing::{NOW_MS, cluster_key};
+use crate::testing::cluster_key;
 use async_trait::async_trait;
 use cairn_common::auth::TokenKeys;
 use cairn_common::chunk::{ChunkAddress, ChunkId, IdKind};
@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) chunks: BTreeMap<(Slot, ChunkAddress), Referenced>,
     pub(super) stamp: Stamp,
     pub(super) horizon: Stamp,
+    /// When tokens end that are given out now, in milliseconds since 1970.
+    pub(super) expires_ms: u64,
 }
 
 pub(super) fn keys(node: NodeId) -> TokenKeys {
@@ -88,7 +90,7 @@ impl State {
         let copies = self.chunks.get(&(slot, address))?.copies;
         let owners: Vec<NodeId> = self.ring.owners(slot, usize::from(copies)).collect();
         let owner = owners.contains(&asking);
-        let expires_ms = NOW_MS + 1_000_000;
+        let expires_ms = self.expires_ms;
         let nodes = if owner {
             let others = self.membership.nodes.keys().filter(|node| **node != asking);
             others.map(|node| (*node, keys(*node).read_token(&address, expires_ms))).collect()

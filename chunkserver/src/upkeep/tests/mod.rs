@@ -4,6 +4,7 @@ mod collecting;
 mod fetching;
 mod masters;
 mod near;
+mod plane;
 mod race;
 mod scrubbing;
 mod shedding;

@@ -3,7 +3,7 @@
 use super::masters::{References, State, membership, ring_of};
 use super::near::Near;
 use crate::start::Chunkserver;
-use crate::testing::{TestClock, TestMaster, TestNode, chunk, cluster_key};
+use crate::testing::{NOW_MS, TestClock, TestMaster, TestNode, chunk, cluster_key};
 use crate::upkeep::{Context, Peers, Progress, UpkeepSettings};
 use cairn_common::chunk::VerifiedChunk;
 use cairn_common::ids::{Generation, NodeId, Stamp};
@@ -26,7 +26,8 @@ impl World {
         let first = membership(count, ring_of(1, in_ring));
         let ring = Ring::new(first.rings[0].clone()).unwrap();
         let (stamp, horizon) = (Stamp(1_000), Stamp(900));
-        let state = Mutex::new(State { membership: first, ring, chunks: BTreeMap::new(), stamp, horizon });
+        let expires_ms = NOW_MS + 1_000_000;
+        let state = Mutex::new(State { membership: first, ring, chunks: BTreeMap::new(), stamp, horizon, expires_ms });
         let masters = Arc::new(References {
             state,
             bytes: AtomicUsize::new(0),
