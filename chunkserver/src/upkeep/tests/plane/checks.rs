@@ -12,16 +12,17 @@ use std::time::Duration;
 impl Plane {
     /// A node gave a receipt for a chunk that it was sent, or asked about, at `began`: the copy it speaks of is good.
     pub(super) fn attested(&self, node: NodeId, address: ChunkAddress, began: Duration) {
-        let rotten = self.rotten.lock().unwrap().get(&(node, address)).copied();
-        let since = rotten.filter(|_| self.is_rotten(node, address)).map(|(_, since)| since);
-        if since.is_some_and(|since| since < began) {
+        let since = self.rotten.lock().unwrap().get(&(node, address)).map(|rot| rot.since);
+        let runs = self.machines.lock().unwrap()[&node].is_running();
+        if since.is_some_and(|since| since < began) && runs && self.is_rotten(node, address) {
             self.record.broken(format!("{node} attests {address}, which has rotted there"));
         }
     }
 
     /// A file was committed on the word of these nodes: each has the chunk, or had it when it went down.
     pub(super) fn committed(&self, counted: &[(ChunkAddress, NodeId)]) {
-        let (struck, machines) = (*self.struck.lock().unwrap(), self.machines.lock().unwrap());
+        let struck = self.struck();
+        let machines = self.machines.lock().unwrap();
         for (address, node) in counted.iter().filter(|(_, node)| Some(*node) != struck) {
             if !machines[node].holds(address) {
                 self.record.broken(format!("{address} was committed on the word of {node}, which does not have it"));
@@ -31,18 +32,18 @@ impl Plane {
 
     /// Whether a node's copy has rotted and nobody has noticed yet.
     pub(super) fn is_rotten(&self, node: NodeId, address: ChunkAddress) -> bool {
-        let Some((position, _)) = self.rotten.lock().unwrap().get(&(node, address)).copied() else { return false };
+        let Some(rot) = self.rotten.lock().unwrap().get(&(node, address)).copied() else { return false };
         let machines = self.machines.lock().unwrap();
         let Some(server) = machines[&node].server() else { return true };
-        let mut rows = server.service().store().volumes().iter().filter_map(|volume| volume.find(&address).ok()?);
-        rows.any(|row| row.position == position)
+        let mut volumes = server.service().store().volumes().iter().filter(|volume| volume.id() == rot.volume);
+        volumes.any(|volume| volume.find(&address).is_ok_and(|row| row.is_some_and(|row| row.position == rot.position)))
     }
 
     /// At any time: what is referred to has a quorum of copies, but for those that a disk has lost since all was whole.
     pub(super) fn check_copies(&self) {
         let (masters, machines) = (self.masters.lock(), self.machines.lock().unwrap());
         let quorum = usize::from(self.copies / 2 + 1);
-        let lost = usize::from(self.struck.lock().unwrap().is_some());
+        let lost = usize::from(self.struck().is_some());
         for (_, address) in masters.state.chunks.keys() {
             let copies = machines.values().filter(|machine| machine.holds(address)).count();
             if copies + lost < quorum {
@@ -55,7 +56,7 @@ impl Plane {
 
     /// A node is back: what was visible before, it still has. What it may have been dropping just then is left out.
     pub(super) fn check_return(&self, node: NodeId) {
-        if *self.struck.lock().unwrap() == Some(node) {
+        if self.struck() == Some(node) {
             return;
         }
         let (masters, machines) = (self.masters.lock(), self.machines.lock().unwrap());

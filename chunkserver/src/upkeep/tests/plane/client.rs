@@ -161,15 +161,20 @@ impl Client {
         self.read(file).await;
     }
 
-    /// Reads a file; it must be there, unless it is removed meanwhile.
-    pub(super) async fn read(&self, file: File) {
-        let Some(chunks) = self.plane.masters.lock().files.get(&file).cloned() else { return };
+    /// Reads a file; it must be there, unless it is removed meanwhile. Answers whether all of it was read.
+    pub(super) async fn read(&self, file: File) -> bool {
+        let Some(chunks) = self.plane.masters.lock().files.get(&file).cloned() else { return false };
+        let mut whole = true;
         for address in chunks {
             let chunk = self.plane.chunks.iter().find(|chunk| chunk.address() == address).expect("one of ours");
             for look in 1..=LOOKS {
                 match self.look_for(chunk).await {
-                    Look::Read | Look::Unreachable => break,
-                    Look::Nowhere if !self.plane.masters.lock().files.contains_key(&file) => return,
+                    Look::Read => break,
+                    Look::Unreachable => {
+                        whole = false;
+                        break;
+                    }
+                    Look::Nowhere if !self.plane.masters.lock().files.contains_key(&file) => return false,
                     Look::Nowhere if look == LOOKS => {
                         self.plane.record.broken(format!("{address} is referred to, and good on no node"));
                     }
@@ -178,6 +183,7 @@ impl Client {
             }
         }
         self.plane.record.note(Event::Read, &[file]);
+        whole
     }
 
     async fn look_for(&self, chunk: &VerifiedChunk) -> Look {

@@ -7,12 +7,14 @@ use super::Plane;
 use super::machine::Machine;
 use super::network::MASTERS;
 use super::record::Event;
+use crate::store::pack::Position;
 use cairn_common::chunk::ChunkAddress;
-use cairn_common::ids::NodeId;
+use cairn_common::ids::{NodeId, VolumeId};
 use cairn_common::seam::Random as _;
 use cairn_common::sim::disk::{CrashPolicy, DiskErrno, DiskFault, DiskOp, PowerCut};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How bad a run is: each is a number of steps, in which it happens once on average; zero: never.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,14 @@ pub(super) struct Weather {
     pub(super) strike: u64,
     pub(super) full: u64,
     pub(super) clock: u64,
+}
+
+/// A copy of which a bit was flipped: where it lies, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rot {
+    pub(super) volume: VolumeId,
+    pub(super) position: Position,
+    pub(super) since: Duration,
 }
 
 /// Rings that the cluster goes back and forth between.
@@ -72,7 +82,7 @@ impl Plane {
             self.machines.lock().unwrap()[&node].disk.set_capacity(1);
             self.full.lock().unwrap().insert(node, self.timeline.now_ms() + self.random.below(15_000));
         }
-        if self.once_in(self.weather.strike) && self.struck.lock().unwrap().is_none() && self.is_whole() {
+        if self.once_in(self.weather.strike) && self.struck().is_none() && self.is_whole() {
             self.strike(node);
         }
     }
@@ -88,7 +98,20 @@ impl Plane {
                 self.crash(node);
             }
         }
-        if self.struck.lock().unwrap().is_some() && self.is_whole() {
+        self.get_over_a_strike();
+    }
+
+    /// Whose disk lost something since all was whole.
+    pub(super) fn struck(&self) -> Option<NodeId> {
+        self.struck.lock().unwrap().map(|(node, _)| node)
+    }
+
+    /// All is whole again, and no upload counts on what was there before.
+    fn get_over_a_strike(&self) {
+        let Some((node, stamp)) = *self.struck.lock().unwrap() else { return };
+        if self.masters.lock().state.horizon > stamp && self.is_whole() {
+            // What has not come of it yet will not.
+            self.machines.lock().unwrap()[&node].disk.heal();
             *self.struck.lock().unwrap() = None;
         }
     }
@@ -146,7 +169,7 @@ impl Plane {
 
     /// A disk loses something: a bit of one copy, or all of it.
     fn strike(&self, node: NodeId) {
-        let kind = self.random.below(4);
+        let (kind, stamp) = (self.random.below(4), self.masters.lock().state.stamp);
         let machines = self.machines.lock().unwrap();
         let machine = &machines[&node];
         let has_both = machine.server().is_some_and(|server| {
@@ -165,7 +188,7 @@ impl Plane {
         };
         if done {
             self.record.note(Event::Fault, &[u64::from(node.0), kind]);
-            *self.struck.lock().unwrap() = Some(node);
+            *self.struck.lock().unwrap() = Some((node, stamp));
         }
     }
 
@@ -182,7 +205,8 @@ impl Plane {
             let pack = format!("/{}/packs/{}.pack", volume.report().label, row.position.pack);
             let offset = u64::from(row.position.offset) + 600 + self.random.below(u64::from(row.length) / 2);
             machine.disk.damage(&PathBuf::from(pack), offset, 1 << self.random.below(8));
-            self.rotten.lock().unwrap().insert((machine.id, address), (row.position, self.timeline.now()));
+            let rot = Rot { volume: volume.id(), position: row.position, since: self.timeline.now() };
+            self.rotten.lock().unwrap().insert((machine.id, address), rot);
             return true;
         }
         false

@@ -181,6 +181,11 @@ impl Masters {
         true
     }
 
+    /// Something about the membership is new, which every node looks at.
+    pub(super) fn announce(&self) {
+        self.lock().change_membership(|_| ());
+    }
+
     /// Ends every window.
     pub(super) fn end_windows(&self) {
         self.lock().windows.values_mut().for_each(|until| *until = 0);

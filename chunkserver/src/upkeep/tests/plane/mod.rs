@@ -22,12 +22,12 @@ mod seeds;
 
 use crate::testing::chunk;
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
-use cairn_common::ids::NodeId;
+use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::seam::Random as _;
 use cairn_common::sim::SeededRandom;
 use client::Client;
 use clock::Timeline;
-use faults::{RINGS, Weather};
+use faults::{RINGS, Rot, Weather};
 use machine::Machine;
 use masters::Masters;
 use network::{Network, Roughness};
@@ -74,10 +74,10 @@ struct Plane {
     masters: Arc<Masters>,
     network: Arc<Network>,
     machines: Mutex<BTreeMap<NodeId, Machine>>,
-    /// Copies of which a bit was flipped: where they lie, and since when.
-    rotten: Mutex<BTreeMap<(NodeId, ChunkAddress), (crate::store::pack::Position, Duration)>>,
-    /// Whose disk lost something since all was whole.
-    struck: Mutex<Option<NodeId>>,
+    /// Copies of which a bit was flipped.
+    rotten: Mutex<BTreeMap<(NodeId, ChunkAddress), Rot>>,
+    /// Whose disk lost something since all was whole, and when.
+    struck: Mutex<Option<(NodeId, Stamp)>>,
     /// Nodes without room, and until when.
     full: Mutex<BTreeMap<NodeId, u64>>,
     over: AtomicBool,
@@ -164,7 +164,9 @@ impl Plane {
         let reader = Client::new(&self, CLIENTS_COUNT);
         let files: Vec<_> = self.masters.lock().files.keys().copied().collect();
         for file in files {
-            reader.read(file).await;
+            if !reader.read(file).await {
+                return Err(format!("file {file} cannot be read when all is well"));
+            }
         }
         self.record.check()?;
         Ok(self.report())
@@ -198,6 +200,7 @@ impl Plane {
     fn heal(&self) {
         self.set_calm(true);
         self.over.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.masters.announce();
         for node in self.nodes() {
             self.empty(node);
             let mut machines = self.machines.lock().unwrap();
