@@ -5,6 +5,7 @@ use crate::clients::Clients;
 use crate::commands;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, OutputArgs, Summary, error_json};
+use crate::route::Routes;
 use crate::transfer::Tally;
 use cairn_common::seam::{Clock as _, Pool, SystemClock};
 use clap::Parser as _;
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) out: Output,
     /// The clusters it talks to.
     pub(crate) clients: Clients,
+    /// The ways that bytes go.
+    pub(crate) routes: Routes,
     /// Items at once.
     pub(crate) jobs: usize,
     /// Threads for local files: one for each item, and one that looks ahead.
@@ -61,6 +64,7 @@ async fn run(cli: Cli) -> Exit {
     let jobs = usize::from(jobs);
     let session = Session {
         out: Output::new(output, verb.body_on_stdout()),
+        routes: Routes::new(connection.direct),
         clients: Clients::new(connection),
         jobs,
         pool: Pool::new(jobs + 1),
@@ -117,6 +121,7 @@ impl Session {
     pub(crate) fn for_tests() -> Session {
         let flags = OutputArgs { quiet: true, ..OutputArgs::default() };
         let clients = Clients::new(crate::profile::ConnectionArgs::default());
-        Session { out: Output::new(flags, false), clients, jobs: 2, pool: Pool::new(3) }
+        let routes = Routes::new(crate::relay::Direct::Auto);
+        Session { out: Output::new(flags, false), clients, routes, jobs: 2, pool: Pool::new(3) }
     }
 }
