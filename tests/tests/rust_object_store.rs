@@ -87,8 +87,12 @@ fn fetch(cluster: &Cluster, method: &str, url: &str, headers: &[&str], body: Opt
     if cluster.plan().tls {
         command.arg("--cacert").arg(cluster.authority("node-1"));
     }
-    headers.iter().for_each(|header| drop(command.args(["-H", *header])));
-    body.iter().for_each(|body| drop(command.args(["--data-binary", *body])));
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    if let Some(body) = body {
+        command.args(["--data-binary", body]);
+    }
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| panic!("{:?}", output.stderr));

@@ -12,6 +12,9 @@ use clap::Parser as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long threads that still read or write locally may take to notice that the command has ended.
 const THREADS_PATIENCE: Duration = Duration::from_secs(2);
@@ -112,7 +115,14 @@ fn start_log(flags: &OutputArgs) {
         _ => tracing::Level::DEBUG,
     };
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
-    if flags.json { builder.json().init() } else { builder.with_ansi(false).init() }
+    // It tells each certificate that is not trusted as an error of its own, at every attempt; ours says it once, and what to do.
+    let untrusted = if level < tracing::Level::DEBUG { LevelFilter::OFF } else { LevelFilter::DEBUG };
+    let filter = Targets::new().with_default(level).with_target("rustls_platform_verifier", untrusted);
+    if flags.json {
+        builder.json().finish().with(filter).init();
+    } else {
+        builder.with_ansi(false).finish().with(filter).init();
+    }
 }
 
 #[cfg(test)]

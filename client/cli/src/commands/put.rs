@@ -256,7 +256,7 @@ pub(super) async fn from_file(
         return Ok(Did::Done(metadata.len()));
     }
     if let Some(relay) = session.routes.of(session, &to, client).await? {
-        return relayed::put(session, &relay, sending, (path, &to), record).await;
+        return relayed::put(session, (&relay, client), sending, (path, &to), record).await;
     }
     let (mut options, sent) = options(session, sending);
     if let Some(mtime) = metadata.modified().ok().and_then(mtime_text) {
@@ -269,7 +269,7 @@ pub(super) async fn from_file(
         Err(PutError::Source(error)) => return Err(local(&error)),
         Err(error @ PutError::ShortOfQuorum { .. }) if error.kind() == ErrorKind::Unavailable => {
             let Some(relay) = session.routes.fall_back(session, &to).await? else { return Err(error.into()) };
-            return relayed::put(session, &relay, sending, (path, &to), record).await;
+            return relayed::put(session, (&relay, client), sending, (path, &to), record).await;
         }
         committed => committed?,
     };
