@@ -49,8 +49,7 @@ pub fn some_nodes(bug: Option<&'static str>, seed: u64, rounds: u64) -> Result<C
         let mut cluster = Cluster::start_in(folder.clone(), plan)?;
         let oracle = Arc::new(Oracle::default());
         let client = client_with_bucket(&cluster).await?;
-        let mut votes = Votes::default();
-        let mut dice = Dice::new(seed, "some nodes");
+        let (mut dice, mut votes) = (Dice::new(seed, "some nodes"), Votes::default());
         for round in 0..rounds {
             let victims = VICTIMS[(round % VICTIMS.len() as u64) as usize];
             let named = || format!("cut {round}, of {victims:?}");
@@ -116,7 +115,7 @@ async fn cut(cluster: &Cluster, oracle: &Oracle, disks: &mut [LoopDisk], names: 
 }
 
 /// Cuts the power of all nodes of `plan` at a random moment under load, starts them again and reads everything back, `rounds`
-/// times. Each disk is a file system of its own, and so is each node's data folder: the syncs of one must not help another.
+/// times. No master comes back with an older vote. Each disk is a file system of its own, and so is each node's data folder: the syncs of one must not help another.
 pub fn whole_cluster(plan: Plan, seed: u64, rounds: u64) -> Result<Counted> {
     let folder = new_folder()?;
     let images = new_folder()?;
@@ -125,12 +124,13 @@ pub fn whole_cluster(plan: Plan, seed: u64, rounds: u64) -> Result<Counted> {
         let mut cluster = Cluster::start_in(folder.clone(), plan)?;
         let oracle = Arc::new(Oracle::default());
         let mut client = client_with_bucket(&cluster).await?;
-        let mut dice = Dice::new(seed, "power");
+        let (mut dice, mut votes) = (Dice::new(seed, "power"), Votes::default());
         for round in 0..rounds {
             let options = LoadOptions { workers: 6, seed, name: format!("r{round}"), strict: false };
             let load = Load::start(&client, &oracle, &options);
             wait(&mut dice, 200, 1500).await;
             let processes = cluster.processes()?;
+            votes.remember(&cluster)?;
             oracle.power(false);
             for disk in &disks {
                 disk.cut_power()?;
@@ -148,6 +148,7 @@ pub fn whole_cluster(plan: Plan, seed: u64, rounds: u64) -> Result<Counted> {
                 disk.mount()?;
             }
             cluster.up().with_context(|| format!("cut {round}: the cluster does not start again"))?;
+            votes.check(&cluster, &cluster.plan().names())?;
             client = cluster.client().await?;
             check_everything(&client, &oracle, "").await.with_context(|| format!("after cut {round}"))?;
         }
