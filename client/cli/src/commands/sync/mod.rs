@@ -16,7 +16,7 @@ use crate::compare::is_same;
 use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, FilterArgs};
 use crate::names::{LocalPlace, relative_path};
-use crate::pairs::{self, Pair, Place, Side, Sides, pairs};
+use crate::pairs::{self, Pair, Place, Seen, Side, Sides, pairs};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::walk::Links;
@@ -43,16 +43,23 @@ pub(crate) struct SyncArgs {
     /// Really remove everything, if the source has no files
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Files of the same size are the same: reads nothing, and misses changes that keep the size
-    #[arg(long)]
-    size_only: bool,
-    /// Symbolic links in a local source; in a local destination they are never followed
-    #[arg(long, value_enum, default_value_t)]
-    links: Links,
     #[command(flatten)]
-    filter: FilterArgs,
+    compared: Compared,
     #[command(flatten)]
     pub(crate) dry: DryRun,
+}
+
+/// Which files of two trees are compared, and how.
+#[derive(Args, Debug)]
+pub(super) struct Compared {
+    /// Files of the same size are the same: reads nothing, and misses changes that keep the size
+    #[arg(long)]
+    pub(super) size_only: bool,
+    /// Symbolic links in a local folder; in the destination of a sync they are never followed
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) links: Links,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
 }
 
 /// One side of a sync.
@@ -104,18 +111,15 @@ pub(crate) async fn run(session: &Session, args: SyncArgs) -> Result<Tally, Fail
         client.bucket(&remote.bucket).await.map_err(|error| Failure::from(error).at(remote))?;
     }
     session.out.start_progress();
-    let filter = args.filter.build()?;
+    let filter = args.compared.filter.build()?;
+    let links = args.compared.links;
     // What is written to or removed from is never found through a link.
-    let (links, own) = (args.links, Links::Skip);
-    let both = || {
-        let destination_links = if matches!(source, Tree::Local(_)) { links } else { own };
-        pairs(source.files(session, links, &filter), destination.files(session, destination_links, &filter))
-    };
+    let both = || pairs(source.files(session, links, &filter), destination.files(session, Links::Skip, &filter));
     let sync = Sync {
         session,
         source: source.clone(),
         destination: destination.clone(),
-        size_only: args.size_only,
+        size_only: args.compared.size_only,
         dry_run: args.dry.dry_run,
     };
     // What only the destination has is no item of this pass.
@@ -128,8 +132,9 @@ pub(crate) async fn run(session: &Session, args: SyncArgs) -> Result<Tally, Fail
         session.out.note("something failed, so nothing was removed; repeat when it is put right");
         return Ok(tally);
     }
-    let whole = filter.is_empty();
-    tally.add(delete::run(session, both(), &destination, (args.yes || !whole, args.dry.dry_run)).await?);
+    let is_file = |seen| future::ready(matches!(seen, Ok(Seen::File(_))));
+    let may_remove = args.yes || source.files(session, links, &filter).any(is_file).await;
+    tally.add(delete::run(session, both(), &destination, (may_remove, args.dry.dry_run)).await?);
     Ok(tally)
 }
 
