@@ -38,7 +38,10 @@ impl std::fmt::Display for Doubt {
         match self {
             Doubt::Memory(name) => write!(f, "{name} is in memory: nothing on it outlasts the machine's next start"),
             Doubt::Behind(name) => {
-                write!(f, "{name} keeps what it promises only as well as what is behind it; use a disk with ext4 or XFS")
+                write!(
+                    f,
+                    "{name} keeps what it promises only as well as what is behind it; use a disk with ext4 or XFS"
+                )
             }
             Doubt::Fragile(name) => {
                 write!(f, "{name} may lose names and files in a power cut that were synced; use ext4 or XFS")

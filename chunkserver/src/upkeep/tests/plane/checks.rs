@@ -13,7 +13,16 @@ impl Plane {
     /// A node gave a receipt for a chunk that it was sent, or asked about, at `began`: the copy it speaks of is good.
     pub(super) fn attested(&self, node: NodeId, address: ChunkAddress, began: Duration) {
         let since = self.rotten.lock().unwrap().get(&(node, address)).map(|rot| rot.since);
-        let runs = self.machines.lock().unwrap()[&node].is_running();
+        let runs = {
+            let mut machines = self.machines.lock().unwrap();
+            let machine = machines.get_mut(&node).expect("one of ours");
+            let runs = machine.is_running() && machine.disk.has_power();
+            if !runs {
+                // It was visible when the receipt was given, which may be after somebody last looked.
+                machine.held.entry(address).or_insert(VolumeId(0));
+            }
+            runs
+        };
         if since.is_some_and(|since| since < began) && runs && self.is_rotten(node, address) {
             self.record.broken(format!("{node} attests {address}, which has rotted there"));
         }

@@ -77,7 +77,7 @@ impl Plane {
             let changed = ring.len() >= usize::from(self.copies) && self.masters.change_ring(ring);
             self.record.note(Event::Ring, &[u64::from(changed)]);
         }
-        if self.once_in(self.weather.full) {
+        if self.once_in(self.weather.full) && self.machines.lock().unwrap()[&node].is_running() {
             // Nothing more can be allocated there for a while.
             self.machines.lock().unwrap()[&node].disk.set_capacity(1);
             self.full.lock().unwrap().insert(node, self.timeline.now_ms() + self.random.below(15_000));

@@ -6,7 +6,6 @@ use super::network::{Network, Reach, Ways};
 use super::record::Event;
 use crate::start::{Chunkserver, Config, DiskConfig, Identity, Seams};
 use crate::store::index::{After, Indexes, MemoryIndexes};
-use crate::store::volume::{Health, Volume};
 use crate::testing::{NoNetwork, cluster_key};
 use crate::upkeep::UpkeepSettings;
 use cairn_common::chunk::ChunkAddress;
@@ -133,24 +132,23 @@ impl Machine {
 
     /// What is visible on it, on disks in service; as it last was, if it does not run.
     pub(super) fn holds(&self, address: &ChunkAddress) -> bool {
-        let Some(Process { server, .. }) = &self.process else { return self.held.contains_key(address) };
-        let mut volumes = server.service().store().volumes().iter().filter(|volume| self.counts(volume));
+        let process = self.process.as_ref().filter(|_| self.disk.has_power());
+        let Some(Process { server, .. }) = process else { return self.held.contains_key(address) };
+        let mut volumes = server.service().store().volumes().iter().filter(|volume| volume.is_serving());
         volumes.any(|volume| volume.find(address).is_ok_and(|row| row.is_some()))
     }
 
-    /// Whether what is on a volume counts: it is in service, or fails only because the power is off and nobody has noticed.
-    fn counts(&self, volume: &Volume) -> bool {
-        match volume.health() {
-            Health::Serving => true,
-            Health::Failed(_) => !self.disk.has_power(),
-            Health::Retired(_) => false,
+    /// Notes what is visible now. Without power what is left of the process does not know any more.
+    pub(super) fn remember(&mut self) {
+        if self.is_running() && self.disk.has_power() {
+            self.held = self.look();
         }
     }
 
     fn look(&self) -> BTreeMap<ChunkAddress, VolumeId> {
         let mut held = BTreeMap::new();
         let Some(Process { server, .. }) = &self.process else { return held };
-        for volume in server.service().store().volumes().iter().filter(|volume| self.counts(volume)) {
+        for volume in server.service().store().volumes().iter().filter(|volume| volume.is_serving()) {
             let rows = volume.scan(After::SlotStart(Slot(0)), Slot(u16::MAX), usize::MAX).unwrap_or_default();
             held.extend(rows.into_iter().map(|(address, _)| (address, volume.id())));
         }
@@ -223,9 +221,7 @@ impl Machine {
 
     /// Nothing of what runs does anything any more.
     fn end(&mut self, network: &Network) {
-        if self.is_running() {
-            self.held = self.look();
-        }
+        self.remember();
         self.alive.store(false, Ordering::Relaxed);
         network.reach.lock().unwrap().remove(&self.id);
         if let Some((task, _)) = self.starting.take() {
@@ -246,7 +242,7 @@ impl Machine {
 
     /// It is told to stop, and does.
     pub(super) fn stop(&mut self, network: &Network) -> Option<impl Future<Output = ()> + use<>> {
-        self.held = self.look();
+        self.remember();
         let Process { server, died } = self.process.take()?;
         network.reach.lock().unwrap().remove(&self.id);
         network.record.note(Event::Stop, &[u64::from(self.id.0)]);

@@ -256,7 +256,7 @@ impl Inner {
             return Err(Refusal::StaleBoot { node, boot }.into());
         }
         // An administrator who always says yes.
-        if heartbeat.upkeep.fused > self.approved {
+        if heartbeat.upkeep.fused > Stamp::ZERO && heartbeat.upkeep.fused >= self.approved {
             self.approved = self.command();
         }
         self.heard.insert(node, (now_ms, heartbeat));

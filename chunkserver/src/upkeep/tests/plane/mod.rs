@@ -46,7 +46,7 @@ const DISKS_BYTES: u64 = 1 << 30;
 /// Time between two looks at everything.
 const STEP_MS: u64 = 250;
 /// How long faults go on.
-const FAULTY_MS: u64 = 90_000;
+const FAULTY_MS: u64 = 60_000;
 /// How long the plane has to come to rest afterwards.
 const HEAL_MS: u64 = 300_000;
 
@@ -189,6 +189,7 @@ impl Plane {
             }
         }
         self.check_copies();
+        self.machines.lock().unwrap().values_mut().for_each(Machine::remember);
         self.record.check()
     }
 

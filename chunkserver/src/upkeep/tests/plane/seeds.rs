@@ -1,3 +1,5 @@
+//! Many seeds, and bugs that some of them must find.
+
 use super::{Report, run};
 use cairn_common::seam::with_seeded_bug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -5,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds in an ordinary run of the tests; `CAIRN_SIM_SEEDS` asks for another number.
 const SEEDS: u64 = 200;
 /// Seeds after which a seeded bug must have been found.
-const SEEDS_FOR_BUGS: u64 = 100;
+const SEEDS_FOR_BUGS: u64 = 200;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
