@@ -17,6 +17,8 @@ CAMPAIGN = bool(os.environ.get("CAIRN_CAMPAIGN"))
 # More than a page of a thousand; all that there may be, in a campaign.
 MANY = 10_000 if CAMPAIGN else 1_050
 ROUNDS = 100 if CAMPAIGN else 6
+# Nothing of these depends on what lies below the requests.
+over_http = pytest.mark.parametrize("cluster", ["http"], indirect=True)
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_d27_an_object_copied_onto_itself_keeps_its_bytes(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="parts", PartNumber=2)["Body"].read() == whole
 
 
-@pytest.mark.parametrize("cluster", ["http"], indirect=True)
+@over_http
 def test_r17_more_parts_than_a_page_and_more_bytes_than_a_disk(cluster, s3, bucket):
     """FAULTS R17 and fault matrix 50: parts that refer to one small object make a giant that takes no room."""
     data = os.urandom(PART + 1)
@@ -172,7 +174,8 @@ def at_once(*calls):
         return [running.result() for running in [pool.submit(run, call) for call in calls]]
 
 
-def test_g11_completes_of_one_upload_at_once_make_one_whole_object(s3, bucket):
+@over_http
+def test_g11_completes_of_one_upload_at_once_make_one_whole_object(cluster, s3, bucket):
     """FAULTS G11: whoever is not the first gets the first answer."""
     for _ in range(ROUNDS):
         bodies = [os.urandom(PART), os.urandom(1000)]
@@ -196,7 +199,8 @@ def put(url, length, sent):
     return status
 
 
-def test_g12_a_part_that_is_sent_again_and_again_is_one_of_those(s3, bucket):
+@over_http
+def test_g12_a_part_that_is_sent_again_and_again_is_one_of_those(cluster, s3, bucket):
     """FAULTS G12 and fault matrix 7: tries that break off, and others that win or lose, take nothing from the one that is named."""
     for _ in range(ROUNDS):
         bodies = [os.urandom(PART) for _ in range(3)]
@@ -214,7 +218,8 @@ def test_g12_a_part_that_is_sent_again_and_again_is_one_of_those(s3, bucket):
         assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data
 
 
-def test_g13_an_abort_that_races_a_complete_leaves_all_or_nothing(s3, bucket):
+@over_http
+def test_g13_an_abort_that_races_a_complete_leaves_all_or_nothing(cluster, s3, bucket):
     """FAULTS G13 and fault matrix 47: listed means readable, gone means gone, and late parts do not bring anything back."""
     seen = set()
     for number in range(3 * ROUNDS):
@@ -242,6 +247,7 @@ def test_g13_an_abort_that_races_a_complete_leaves_all_or_nothing(s3, bucket):
     assert seen, "one or the other"
 
 
+@over_http
 def test_clients_that_die_in_the_middle_leave_nothing_to_see(cluster, s3, bucket):
     """Fault matrix 7: at every step of an upload; then every reference is counted again."""
     upload = begin(s3, bucket, "parts")
