@@ -75,7 +75,7 @@ impl Clients {
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
     if settings.masters.is_empty() {
         let (exit, message) = match settings.endpoint {
-            Some(_) => (Exit::Unsupported, "only an endpoint is given, and the CLI cannot go through one yet"),
+            Some(_) => (Exit::Unsupported, "only an endpoint is given, and names and manifests come from the masters"),
             None => (Exit::Usage, "it is not said where the cluster is"),
         };
         let advice = "set CAIRN_MASTERS (http://HOST:PORT of any master), use --masters, or write a profile";

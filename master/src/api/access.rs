@@ -111,9 +111,10 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         MasterRequest::Membership { .. } | MasterRequest::Buckets => Need::Someone,
         MasterRequest::WriteTokens { bucket, .. } => Need::Rights(vec![(bucket, Scope::Any, Right::Write)]),
         MasterRequest::Bucket { name } => Need::Rights(vec![(name, Scope::Any, Right::List)]),
-        MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } | MasterRequest::Where { path, .. } => {
-            one(path, Right::Read)
-        }
+        MasterRequest::Stat { path, .. }
+        | MasterRequest::Open { path, .. }
+        | MasterRequest::FileParts { path, .. }
+        | MasterRequest::Where { path, .. } => one(path, Right::Read),
         MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. } => Need::Ticket,
         MasterRequest::List(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),

@@ -1,11 +1,12 @@
 //! Files: what they are, how to read them, and where they lie.
 
 use super::page::{self, Flat, Page, PageLimits};
+use super::parts;
 use super::place::Places;
 use super::{QueryError, bucket};
 use crate::state::Members;
 use crate::store::key::{Body, CurrentRow, InlineKey, ManifestKey};
-use crate::store::{Located, LocatedFile, MetaView, StoreError, locate};
+use crate::store::{LocatedFile, MetaView, StoreError, locate};
 use bytes::Bytes;
 use cairn_common::file::{Condition, ConditionOutcome, FileInfo};
 use cairn_common::ids::{Domain, ManifestId, NodeId};
@@ -77,7 +78,11 @@ pub fn open(
         Found::Here(found) => found,
         Found::NotModified(info) => return Ok(Found::NotModified(info)),
     };
-    let Some(range) = wanted.of(info.length) else {
+    let range = match wanted {
+        RangeWanted::Part(number) => parts::range_of(view, &row, number)?,
+        wanted => wanted.of(info.length),
+    };
+    let Some(range) = range else {
         return Ok(Found::Here(OpenedFile { info, range: (0, 0), bytes: FileBytes::Unsatisfiable }));
     };
     let bytes = read(view, members, &row, range, limits)?;
@@ -107,20 +112,14 @@ fn read(
 }
 
 /// A version of a file, judged by a reader's condition.
-fn find(
+pub(super) fn find(
     view: &dyn MetaView,
     path: &FilePath,
     version: Option<VersionId>,
     condition: &Condition,
 ) -> Result<Found<(FileInfo, CurrentRow)>, QueryError> {
     let bucket = bucket::find(view, &path.bucket)?;
-    let found = match (locate(view, &bucket, path.key.as_str(), version)?, version) {
-        (Located::File(found), _) => *found,
-        (Located::Nothing, None) => return Err(Refusal::NoSuchFile(path.clone()).into()),
-        (Located::Mark(mark), None) => return Err(Refusal::FileRemoved { path: path.clone(), mark }.into()),
-        (Located::Mark(_), Some(version)) => return Err(Refusal::RemovalMark { path: path.clone(), version }.into()),
-        (Located::Nothing, Some(version)) => return Err(Refusal::NoSuchVersion { path: path.clone(), version }.into()),
-    };
+    let found = locate(view, &bucket, path.key.as_str(), version)?.file(path, version)?;
     let LocatedFile { row, attributes, .. } = found;
     let version = (bucket.versioning != Versioning::Off).then(|| row.id());
     let info = FileInfo { stamp: row.stamp, version, length: row.length, tags: row.tags, attributes };

@@ -90,6 +90,7 @@ pub(crate) async fn bucket_acl(caller: &Caller, input: GetBucketAclInput) -> S3R
 
 /// The owner may do everything, and nobody else anything.
 pub(crate) async fn object_acl(caller: &Caller, input: GetObjectAclInput) -> S3Result<S3Response<GetObjectAclOutput>> {
+    dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     let (grants, owner) = (Some(vec![full_control(caller)]), Some(dto::owner(caller.tenant())));
     Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
