@@ -7,7 +7,7 @@ use crate::testing::{
 };
 use cairn_common::auth::{Mac, ReadToken, TokenError, WriteToken};
 use cairn_common::error::ErrorKind;
-use cairn_common::ids::Domain;
+use cairn_common::ids::{Domain, Epoch};
 use cairn_common::limits::GROUP_BYTES;
 use cairn_common::sim::disk::{DiskErrno, DiskFault, DiskOp};
 

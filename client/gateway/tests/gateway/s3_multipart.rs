@@ -125,7 +125,7 @@ async fn parts_of_an_object_are_read_and_listed() {
         }
         start += body.len();
     }
-    assert!(!send(&gateway, Request::new("HEAD", "/bucket/key")).await.find("x-amz-mp-parts-count").is_some());
+    assert!(send(&gateway, Request::new("HEAD", "/bucket/key")).await.find("x-amz-mp-parts-count").is_none());
     for (number, code) in [("4", "InvalidPartNumber"), ("0", "InvalidArgument"), ("10001", "InvalidArgument")] {
         let answer = send(&gateway, Request::new("GET", &format!("/bucket/key?partNumber={number}"))).await;
         assert_eq!((answer.code().as_str(), answer.status == 416), (code, number == "4"));
@@ -149,7 +149,7 @@ async fn parts_of_an_object_are_read_and_listed() {
     let read = send(&gateway, Request::new("GET", "/bucket/plain?partNumber=1")).await;
     assert_eq!((read.status, read.text().as_str()), (206, "hello"));
     assert_eq!(read.header("content-range"), "bytes 0-4/5");
-    assert!(!read.find("x-amz-mp-parts-count").is_some());
+    assert!(read.find("x-amz-mp-parts-count").is_none());
     assert_eq!(send(&gateway, Request::new("HEAD", "/bucket/plain?partNumber=2")).await.status, 416);
 }
 
