@@ -103,6 +103,10 @@ pub enum MasterReply {
     Cors(Vec<CorsRule>),
     /// A page of versions.
     Versions(VersionsPage),
+    /// The policy of a bucket, if it has one, as it was given.
+    Policy(Option<String>),
+    /// It may, and this is whose bucket it is, if it is there.
+    Allowed(Option<TenantId>),
 }
 
 /// A page of a backup, or what there is instead.

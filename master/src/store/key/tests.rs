@@ -70,6 +70,7 @@ fn keys_are_pinned() {
         (LifecycleKey(BucketId(ID)).encode(), "120102030405060708".into()),
         (CorsKey(BucketId(ID)).encode(), "130102030405060708".into()),
         (SharingKey(BucketId(ID)).encode(), "180102030405060708".into()),
+        (PolicyKey(BucketId(ID)).encode(), "190102030405060708".into()),
         (StagingKey(upload).encode(), "140102030405060708".into()),
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),
