@@ -225,10 +225,10 @@ impl Who {
         matches!(self, Who::Key(key) if key.tenant == tenant)
     }
 
-    /// Whether the one who asks may read every file of its tenant, also those of buckets that are not made yet.
-    pub(super) fn reads_everything(&self) -> bool {
+    /// Whether the one who asks may read every file of a tenant, also those of buckets that are not made yet.
+    pub(super) fn reads_everything_of(&self, tenant: TenantId) -> bool {
         let everywhere = |grant: &Grant| grant.bucket.is_none() && grant.prefix.is_empty() && grant.rights.read;
-        matches!(self, Who::Key(key) if key.grants.iter().any(everywhere))
+        self.is_of(tenant) && matches!(self, Who::Key(key) if key.grants.iter().any(everywhere))
     }
 }
 
@@ -304,15 +304,17 @@ mod tests {
     fn only_who_may_read_every_bucket_whole_reads_everything() {
         let read = Rights { read: true, ..Rights::default() };
         let everywhere = |prefix: &str, rights| Grant { bucket: None, prefix: prefix.to_owned(), rights };
-        assert!(key(false, vec![everywhere("", read)]).reads_everything());
-        assert!(key(false, vec![grant("one", "", read), everywhere("", Rights::ALL)]).reads_everything());
+        assert!(key(false, vec![everywhere("", read)]).reads_everything_of(TenantId(1)));
+        assert!(key(false, vec![grant("one", "", read), everywhere("", Rights::ALL)]).reads_everything_of(TenantId(1)));
         let write = Rights { write: true, list: true, ..Rights::default() };
         for grants in [vec![], vec![everywhere("a/", read)], vec![grant("one", "", read)], vec![everywhere("", write)]]
         {
             assert!(!key(true, grants.clone()).reads_everything(), "{grants:?}");
         }
+        // A policy may let it write into a bucket of another tenant: what is stored there it must not find by its hash.
+        assert!(!key(false, vec![everywhere("", Rights::ALL)]).reads_everything_of(TenantId(2)));
         for who in [Who::Nobody, Who::Node { node: NodeId(1), gateway: true }, Who::Joiner("t".into())] {
-            assert!(!who.reads_everything());
+            assert!(!who.reads_everything_of(TenantId(1)));
         }
     }
 

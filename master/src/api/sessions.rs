@@ -53,7 +53,7 @@ impl MasterServer {
         let writable = nodes.filter(|node| node.roles.chunkserver && node.state == NodeState::Live);
         // Not for a gateway, whoever it asks for: it keeps the tokens of a bucket for all of its users. And not for a key of another
         // tenant, which a policy lets write here.
-        let finds = matches!(caller, Caller::Key(_)) && who.reads_everything() && who.is_of(tenant);
+        let finds = matches!(caller, Caller::Key(_)) && who.reads_everything_of(tenant);
         let tokens = writable.map(|node| {
             let token = self.keyring.write_token(node.id, domain, window, WINDOW_LIMIT_BYTES, expires_ms);
             (node.id, if finds { self.keyring.finding(node.id, token) } else { token })

@@ -17,7 +17,12 @@ pub(super) fn actions(request: &MasterRequest, right: Right, stated: Option<Acti
             vec![stated.filter(|it| *it == Action::GetBucketPolicyStatus).unwrap_or(Action::GetBucketPolicy)]
         }
         MasterRequest::Stat { version, .. } => {
-            vec![stated.filter(|it| looks_at_object(*it)).unwrap_or(read(version.is_some()))]
+            let seen = read(version.is_some());
+            match stated.filter(|it| looks_at_object(*it)) {
+                // They are what a HEAD shows as well, which takes the right to read.
+                Some(shown @ (Action::GetObjectAttributes | Action::GetObjectVersionAttributes)) => vec![seen, shown],
+                other => vec![other.unwrap_or(seen)],
+            }
         }
         // Bytes are bytes, whatever they are wanted for.
         MasterRequest::Open { version, .. } => vec![read(version.is_some())],
@@ -50,9 +55,9 @@ fn of_command(command: &Command, right: Right, stated: Option<Action>) -> Vec<Ac
         }
         Command::SetLock { .. } | Command::DeleteVersions { .. } if right == Right::Admin => Vec::new(),
         Command::SetLock { change: LockChange::LegalHold(_), .. } => vec![Action::PutObjectLegalHold],
-        Command::SetLock { .. } => vec![Action::PutObjectRetention],
+        Command::SetLock { bypass, .. } => with_bypass(Action::PutObjectRetention, *bypass),
         Command::DeleteFiles { .. } => vec![Action::DeleteObject],
-        Command::DeleteVersions { .. } => vec![Action::DeleteObjectVersion],
+        Command::DeleteVersions { bypass, .. } => with_bypass(Action::DeleteObjectVersion, *bypass),
         Command::AbortMultipart { .. } => vec![Action::AbortMultipartUpload],
         Command::CopyFile(copy) if right == Right::Read => {
             vec![if copy.from_version.is_some() { Action::GetObjectVersion } else { Action::GetObject }]
@@ -64,6 +69,10 @@ fn of_command(command: &Command, right: Right, stated: Option<Action>) -> Vec<Ac
             Right::List | Right::Admin => Vec::new(),
         },
     }
+}
+
+fn with_bypass(action: Action, bypass: bool) -> Vec<Action> {
+    if bypass { vec![action, Action::BypassGovernanceRetention] } else { vec![action] }
 }
 
 /// What a write does beside storing bytes, each of which is an action of its own.

@@ -211,10 +211,9 @@ fn prefix(query: &str) -> Option<String> {
     super::head::pairs(query).into_iter().find(|(name, _)| name == "prefix").map(|(_, prefix)| prefix)
 }
 
-/// Operations whose first question to the masters tells whether they are allowed: reading, which a bucket can show to everybody,
-/// and removing many objects, each of which is judged by itself.
+/// Operations whose first question to the masters tells whether they are allowed: reading, which a bucket can show to everybody.
 fn is_judged_later(operation: &str) -> bool {
-    matches!(operation, "GetObject" | "HeadObject" | "DeleteObjects")
+    matches!(operation, "GetObject" | "HeadObject")
 }
 
 fn is_allowed(key: &KeyInfo, needs: Needs, path: &S3Path, query: &str) -> bool {

@@ -19,6 +19,7 @@ const NAMES: &[(&str, Action)] = &[
     ("UploadPart", Action::PutObject),
     ("UploadPartCopy", Action::PutObject),
     ("CompleteMultipartUpload", Action::PutObject),
+    ("DeleteObjects", Action::DeleteObject),
     ("ListParts", Action::ListMultipartUploadParts),
     ("ListMultipartUploads", Action::ListBucketMultipartUploads),
     ("ListObjects", Action::ListBucket),
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(action("HeadObject", true), Some(Action::GetObjectVersion));
         assert_eq!(action("PutObject", true), Some(Action::PutObject));
         assert_eq!(action("PutBucketPolicy", false), Some(Action::PutBucketPolicy));
-        for nameless in ["ListBuckets", "DeleteObjects", "GetBucketMetadataTableConfiguration"] {
+        for nameless in ["ListBuckets", "GetBucketMetadataTableConfiguration"] {
             assert_eq!(action(nameless, false), None, "{nameless}");
         }
     }
