@@ -19,7 +19,7 @@ use cairn_common::wire::chunk::{ChunkError, PutChunk};
 use cairn_common::wire::command::ChunkReceipts;
 use cairn_common::wire::master::{Actor, MasterError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -60,8 +60,8 @@ impl Written {
 enum Job {
     /// Send the bytes. The memory stays counted until the last copy is written.
     Put(VerifiedChunk, Arc<Held>),
-    /// Ask for the chunk by its name, and send the bytes where it is not. Counts nodes that needed them.
-    Offer(VerifiedChunk, Arc<Held>, Arc<AtomicUsize>),
+    /// Ask for the chunk by its name, and send the bytes where it is not. Notes whether a node needed them.
+    Offer(VerifiedChunk, Arc<Held>, Arc<AtomicBool>),
     /// Have the copy that is there checked again.
     Touch,
 }
@@ -78,9 +78,9 @@ pub(crate) async fn write(
     let Some(scout) = inner.scout.as_ref().filter(|scout| scout.asks()) else {
         return reach_quorum(inner, target, address, length, &Job::Put(chunk, held)).await;
     };
-    let sent = Arc::new(AtomicUsize::new(0));
+    let sent = Arc::new(AtomicBool::new(false));
     let written = reach_quorum(inner, target, address, length, &Job::Offer(chunk, held, Arc::clone(&sent))).await?;
-    let found = sent.load(Ordering::Relaxed) == 0;
+    let found = !sent.load(Ordering::Relaxed);
     scout.learn(found);
     Ok(Written { found, ..written })
 }
@@ -231,13 +231,13 @@ impl Attempt<'_> {
                 Job::Put(chunk, _held) => service.put(request, chunk).await,
                 Job::Offer(chunk, _held, sent) if request.token.finds => match service.touch(request.clone()).await {
                     Err(ChunkError::Absent) => {
-                        sent.fetch_add(1, Ordering::Relaxed);
+                        sent.store(true, Ordering::Relaxed);
                         service.put(request, chunk).await
                     }
                     answer => answer,
                 },
                 Job::Offer(chunk, _held, sent) => {
-                    sent.fetch_add(1, Ordering::Relaxed);
+                    sent.store(true, Ordering::Relaxed);
                     service.put(request, chunk).await
                 }
                 Job::Touch => service.touch(request).await,

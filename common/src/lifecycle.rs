@@ -3,7 +3,7 @@
 //! What a rule says about one file at one moment is decided here, and is pure: the same function answers who looks for work and
 //! the command that does it. Days end at midnight UTC, as in S3: a file is due at the first midnight after its days are over.
 
-use crate::bucket::Tags;
+use crate::bucket::{Tags, check_file_tags};
 use crate::ids::Stamp;
 use crate::limits::{
     KEY_MAX_BYTES, LIFECYCLE_DAYS_MAX, LIFECYCLE_ID_MAX_CHARS, LIFECYCLE_KEPT_MAX, LIFECYCLE_RULES_MAX,
@@ -80,8 +80,8 @@ pub struct NoncurrentExpire {
 /// Rules that cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum LifecycleError {
-    /// None, or too many.
-    #[error("a lifecycle has 1 to {LIFECYCLE_RULES_MAX} rules")]
+    /// Too many.
+    #[error("a lifecycle has at most {LIFECYCLE_RULES_MAX} rules")]
     Count,
     /// A name is missing, too long, or there twice.
     #[error("every rule has an id of its own, of at most {LIFECYCLE_ID_MAX_CHARS} characters")]
@@ -104,6 +104,9 @@ pub enum LifecycleError {
     /// What neither marks nor uploads have.
     #[error("uploads and marks of removal have no labels and no size")]
     Scope,
+    /// Labels that no file can have.
+    #[error("a rule asks for labels that a file can have")]
+    Tags,
 }
 
 /// What is known about a version that a rule may be for.
@@ -184,6 +187,9 @@ impl LifecycleRule {
         }
         if self.scope.prefix.len() > KEY_MAX_BYTES {
             return Err(LifecycleError::Prefix);
+        }
+        if check_file_tags(&self.scope.tags).is_err() {
+            return Err(LifecycleError::Tags);
         }
         let days = |days: u32| (1..=LIFECYCLE_DAYS_MAX).contains(&days);
         match self.expire {
@@ -304,6 +310,7 @@ mod tests {
         assert_eq!(check_rules(std::slice::from_ref(&good)), Ok(()));
         assert_eq!(check_rules(&[good.clone(), good.clone()]), Err(LifecycleError::Id));
         let tagged = Scope { tags: Tags::from([("a".to_owned(), "b".to_owned())]), ..Scope::default() };
+        let nameless = Scope { tags: Tags::from([(String::new(), String::new())]), ..Scope::default() };
         for (wrong, problem) in [
             (rule(), LifecycleError::Nothing),
             (LifecycleRule { id: String::new(), ..good.clone() }, LifecycleError::Id),
@@ -313,6 +320,7 @@ mod tests {
             (LifecycleRule { abort_uploads_days: Some(0), ..rule() }, LifecycleError::Days),
             (LifecycleRule { abort_uploads_days: Some(1), scope: tagged.clone(), ..rule() }, LifecycleError::Scope),
             (LifecycleRule { expire: Some(Expire::LonelyMarks), scope: tagged, ..rule() }, LifecycleError::Scope),
+            (LifecycleRule { scope: nameless, ..good.clone() }, LifecycleError::Tags),
             (
                 LifecycleRule { noncurrent: Some(NoncurrentExpire { days: 1, keep: 101 }), ..rule() },
                 LifecycleError::Kept,

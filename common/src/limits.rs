@@ -39,8 +39,6 @@ pub const APPENDED_PARTS_MAX: u32 = 1_000;
 pub const APPENDED_MAX_BYTES: u64 = 1 << 40;
 /// Keys in one list page, one batch delete, one atomic rename or batch.
 pub const LIST_MAX_KEYS: u32 = 1000;
-/// Rows that one list page may walk over before it answers with what it has.
-pub const LIST_SCAN_ROWS: u32 = 100_000;
 /// Buckets of a tenant.
 pub const BUCKETS_MAX: u32 = 10_000;
 /// Ranges that one manifest may have of others: a file of the most parts, some of them copied from such a file.

@@ -4,8 +4,9 @@
 use crate::query::{self, LifecycleWork};
 use crate::server::MasterServer;
 use cairn_common::ids::Stamp;
+use cairn_common::limits::EXPIRED_AT_ONCE_MAX;
 use cairn_common::name::BucketName;
-use cairn_common::wire::command::Command;
+use cairn_common::wire::command::{Command, Done};
 use cairn_common::wire::master::MasterError;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,7 +44,7 @@ impl Walk {
         for _ in 0..STRETCHES {
             let Some(bucket) = self.buckets.front().cloned() else { break };
             match self.stretch(server, bucket).await {
-                Ok(Some(next)) => self.after = Some(next),
+                Ok(Some(after)) => self.after = after,
                 // At its end, or removed meanwhile: on to the next, whatever was the matter with this one.
                 done => {
                     self.buckets.pop_front();
@@ -55,16 +56,20 @@ impl Walk {
         Ok(())
     }
 
-    /// Ends what has ended in a stretch of a bucket; answers its last key, if there are more.
-    async fn stretch(&self, server: &MasterServer, bucket: BucketName) -> Result<Option<String>, MasterError> {
+    /// Ends what has ended in a stretch of a bucket; answers behind which key to go on, if there is more.
+    async fn stretch(&self, server: &MasterServer, bucket: BucketName) -> Result<Option<Option<String>>, MasterError> {
         let now = Stamp::from_ms(server.clock.wall_ms());
         let (name, after) = (bucket.clone(), self.after.clone());
         let look =
             move |view: &dyn crate::store::MetaView| query::lifecycle_work(view, &name, after.as_deref(), STRETCH, now);
         let LifecycleWork { keys, uploads, next } = server.scan(look).await?;
         if !keys.is_empty() || !uploads.is_empty() {
-            server.execute(None, Command::Expire { bucket, keys, uploads }).await?;
+            let done = server.execute(None, Command::Expire { bucket, keys, uploads }).await?;
+            // As many as one command ends: there may be more of them here.
+            if matches!(done, Done::Expired { versions } if versions >= EXPIRED_AT_ONCE_MAX as u64) {
+                return Ok(Some(self.after.clone()));
+            }
         }
-        Ok(next)
+        Ok(next.map(Some))
     }
 }

@@ -146,7 +146,15 @@ fn a_sync_removes_nothing_when_its_source_is_empty_or_cannot_be_read() {
         std::fs::remove_file(input.join(name)).unwrap();
     }
     assert_eq!(run(&cluster, &delete).0, Some(2));
+    let filtered = ["sync", "--delete", "--exclude", "z", text(&input), "cairn://abc"];
+    assert_eq!(run(&cluster, &filtered).0, Some(2), "a filter is no leave to remove everything");
     assert_eq!(done(&cluster, &["ls", "abc"]).len(), 2);
+    // What the destination skips is no file of the source.
+    let output = folder.join("out");
+    write(output.join("f"), 1, 10);
+    std::os::unix::fs::symlink("nowhere", output.join("a")).unwrap();
+    assert_eq!(run(&cluster, &["sync", "--delete", "cairn://abc/none", text(&output)]).0, Some(2));
+    assert!(output.join("f").exists());
     assert_eq!(run(&cluster, &["sync", "--delete", "/no/such/folder", "cairn://abc"]).0, Some(5));
     assert_eq!(done(&cluster, &["ls", "abc"]).len(), 2);
     assert_eq!(done(&cluster, &["sync", "--delete", "--yes", text(&input), "cairn://abc"]).len(), 2);

@@ -7,14 +7,12 @@ use crate::relay::{Direct, Relay};
 use cairn_client::{Client, ClientConfig};
 use cairn_common::seam::TlsTrust;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Clients by profile; `None` is the current one.
 pub(crate) struct Clients {
     flags: ConnectionArgs,
-    /// Whether bytes go through a gateway from now on.
-    fell_back: AtomicBool,
+    /// Of profiles whose bytes go through a gateway from now on.
     relays: Mutex<BTreeMap<Option<String>, Arc<Relay>>>,
     connected: tokio::sync::Mutex<BTreeMap<Option<String>, Client>>,
 }
@@ -22,12 +20,7 @@ pub(crate) struct Clients {
 impl Clients {
     /// Nothing is connected yet.
     pub(crate) fn new(flags: ConnectionArgs) -> Clients {
-        Clients {
-            flags,
-            fell_back: AtomicBool::new(false),
-            relays: Mutex::default(),
-            connected: tokio::sync::Mutex::default(),
-        }
+        Clients { flags, relays: Mutex::default(), connected: tokio::sync::Mutex::default() }
     }
 
     /// The client for an address.
@@ -60,21 +53,20 @@ impl Clients {
 
     /// The way through a gateway, if bytes are to go that way.
     pub(crate) fn relay(&self, profile: Option<&str>) -> Result<Option<Arc<Relay>>, Failure> {
-        match self.flags.direct == Direct::Never || self.fell_back.load(Ordering::Relaxed) {
-            true => self.way_through(profile).map(Some),
-            false => Ok(None),
+        if self.flags.direct == Direct::Never {
+            return self.way_through(profile).map(Some);
         }
+        let relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(relays.get(&profile.map(str::to_owned)).cloned())
     }
 
     /// The way through a gateway for the case that chunkservers cannot be reached, if that is allowed and it is known where it is. Later
-    /// files go that way from the start.
+    /// files of that cluster go that way from the start.
     pub(crate) fn fall_back(&self, profile: Option<&str>) -> Result<Option<Arc<Relay>>, Failure> {
         if self.flags.direct != Direct::Auto || self.settings(profile)?.endpoint.is_none() {
             return Ok(None);
         }
-        let relay = self.way_through(profile)?;
-        self.fell_back.store(true, Ordering::Relaxed);
-        Ok(Some(relay))
+        self.way_through(profile).map(Some)
     }
 
     fn way_through(&self, profile: Option<&str>) -> Result<Arc<Relay>, Failure> {
@@ -112,7 +104,7 @@ impl Clients {
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
     if settings.masters.is_empty() {
         let (exit, message) = match settings.endpoint {
-            Some(_) => (Exit::Unsupported, "only an endpoint is given, and the CLI cannot go through one yet"),
+            Some(_) => (Exit::Unsupported, "only an endpoint is given, and names and manifests come from the masters"),
             None => (Exit::Usage, "it is not said where the cluster is"),
         };
         let advice = "set CAIRN_MASTERS (http://HOST:PORT of any master), use --masters, or write a profile";

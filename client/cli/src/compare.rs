@@ -186,7 +186,7 @@ mod tests {
             let root = |chunking| {
                 let mut splitter = Splitter::new(chunking);
                 splitter.push(&bytes);
-                let chunks = std::iter::from_fn(|| splitter.next_chunk().or_else(|| None));
+                let chunks = std::iter::from_fn(|| splitter.next_chunk());
                 let mut chunks: Vec<_> = chunks.collect();
                 chunks.extend(std::iter::from_fn(|| splitter.finish()));
                 let entry = |chunk: &bytes::Bytes| Entry::chunk(ChunkAddress::of(Domain(9), chunk), chunk.len() as u32);

@@ -21,7 +21,8 @@ const PARTIAL: &str = ".cairn-part";
 /// Whether a file is a download that was not finished.
 pub(crate) fn is_partial(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
-    name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
+    let number = name.strip_prefix(b".").and_then(|name| name.strip_suffix(PARTIAL.as_bytes()));
+    number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Pieces between the network and the disk.
@@ -36,28 +37,32 @@ pub(crate) struct Partial {
     file: File,
     temporary: PathBuf,
     target: PathBuf,
+    /// Whether the next download to the same place finds it.
+    is_found: bool,
     finished: bool,
 }
 
 impl Partial {
-    /// The unfinished download to `target`, with what an earlier one left of it. Blocks on the disk.
+    /// The unfinished download to `target`, with what an earlier one left of it; a new file where that is somebody else's. Blocks on
+    /// the disk.
     pub(crate) fn open(target: &Path) -> io::Result<Partial> {
         // The name is made from the target's hash: that itself may be as long as a name can be.
         let name = target.file_name().unwrap_or_default().as_bytes();
         let number = blake3::hash(name).to_hex();
         let temporary = folder_of(target).join(format!(".{}{PARTIAL}", &number[..16]));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary)?;
-        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
-        // Between opening and locking another download may have finished with it.
-        let same = std::fs::symlink_metadata(&temporary).is_ok_and(|now| {
-            now.is_file() && file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
-        });
-        if locked && same {
-            return Ok(Partial { file, temporary, target: target.to_owned(), finished: false });
+        match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary) {
+            Ok(file) if is_ours(&file, &temporary) => {
+                Ok(Partial { file, temporary, target: target.to_owned(), is_found: true, finished: false })
+            }
+            _ => Partial::alone(target),
         }
+    }
+
+    /// A new file that no other download finds; gone if it is not finished. Blocks on the disk.
+    pub(crate) fn alone(target: &Path) -> io::Result<Partial> {
         let temporary = folder_of(target).join(format!(".{:016x}{PARTIAL}", OsRandom.number()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
-        Ok(Partial { file, temporary, target: target.to_owned(), finished: false })
+        Ok(Partial { file, temporary, target: target.to_owned(), is_found: false, finished: false })
     }
 
     /// The file as it is, to look at what is in it.
@@ -90,11 +95,24 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.finished && self.length() < KEEP_MIN_BYTES {
+        let is_kept = self.is_found && self.length() >= KEEP_MIN_BYTES;
+        if !self.finished && !is_kept {
             // Nothing better can be done; the name says what it is.
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Locks it. Whether it is this download's alone: between opening and locking another may have finished with it, and what another
+/// user made could be written to after it was checked.
+fn is_ours(file: &File, path: &Path) -> bool {
+    let locked = rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+    let user = rustix::process::geteuid().as_raw();
+    let same = std::fs::symlink_metadata(path).is_ok_and(|now| {
+        let alone = now.is_file() && now.nlink() == 1 && now.uid() == user;
+        alone && file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
+    });
+    locked && same
 }
 
 fn folder_of(target: &Path) -> &Path {
@@ -203,6 +221,24 @@ mod tests {
 
     fn bytes_in(folder: &Path) -> u64 {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn what_another_file_shares_or_holds_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("f");
+        let mut partial = Partial::open(&target).unwrap();
+        partial.file.set_len(KEEP_MIN_BYTES).unwrap();
+        let place = partial.temporary.clone();
+        assert_eq!(Partial::open(&target).unwrap().length(), 0, "another download is at it");
+        drop(partial);
+        assert_eq!(Partial::open(&target).unwrap().length(), KEEP_MIN_BYTES);
+        std::fs::hard_link(&place, folder.path().join("other")).unwrap();
+        partial = Partial::open(&target).unwrap();
+        assert_eq!(partial.length(), 0);
+        partial.file.set_len(KEEP_MIN_BYTES).unwrap();
+        drop(partial);
+        assert_eq!(names(folder.path()).len(), 2, "one that nobody finds again is not left behind");
     }
 
     #[tokio::test]

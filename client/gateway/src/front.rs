@@ -95,12 +95,12 @@ impl Front {
         self.client.acting_as(identity.actor.clone())
     }
 
-    /// The rules for cross-origin access of a bucket; none, if they cannot be had.
-    pub(crate) async fn cors(&self, bucket: &BucketName) -> Vec<CorsRule> {
-        self.client.cors(bucket).await.unwrap_or_else(|problem| {
+    /// The rules for cross-origin access of a bucket; none, if it is not there.
+    pub(crate) async fn cors(&self, bucket: &BucketName) -> Result<Vec<CorsRule>, cairn_client::Error> {
+        let missing = |problem: &cairn_client::Error| {
             tracing::debug!(%problem, "rules for cross-origin access cannot be had");
-            Vec::new()
-        })
+        };
+        self.client.cors(bucket).await.inspect_err(missing)
     }
 
     /// Takes over the body of a request.

@@ -75,7 +75,7 @@ impl RequestLog {
         self.facts().operation = operation;
     }
 
-    /// Whose key it came with, as stated, and how: `header`, `query`, `basic`, `bearer`.
+    /// Whose key it came with, as stated, and how: `header`, `query`, `basic`, `bearer`, `link`.
     pub(crate) fn set_access(&self, access: &str, auth: &'static str) {
         let mut facts = self.facts();
         facts.access = Some(access.chars().take(128).collect());

@@ -5,7 +5,7 @@ use super::place::Places;
 use super::{QueryError, bucket};
 use crate::state::Members;
 use crate::store::key::{Body, CurrentRow, InlineKey, ManifestKey};
-use crate::store::{Located, LocatedFile, MetaView, StoreError, locate};
+use crate::store::{LocatedFile, MetaView, StoreError, locate};
 use bytes::Bytes;
 use cairn_common::file::{Condition, ConditionOutcome, FileInfo};
 use cairn_common::ids::{Domain, ManifestId, NodeId};
@@ -114,13 +114,7 @@ fn find(
     condition: &Condition,
 ) -> Result<Found<(FileInfo, CurrentRow)>, QueryError> {
     let bucket = bucket::find(view, &path.bucket)?;
-    let found = match (locate(view, &bucket, path.key.as_str(), version)?, version) {
-        (Located::File(found), _) => *found,
-        (Located::Nothing, None) => return Err(Refusal::NoSuchFile(path.clone()).into()),
-        (Located::Mark(mark), None) => return Err(Refusal::FileRemoved { path: path.clone(), mark }.into()),
-        (Located::Mark(_), Some(version)) => return Err(Refusal::RemovalMark { path: path.clone(), version }.into()),
-        (Located::Nothing, Some(version)) => return Err(Refusal::NoSuchVersion { path: path.clone(), version }.into()),
-    };
+    let found = locate(view, &bucket, path.key.as_str(), version)?.file(path, version)?;
     let LocatedFile { row, attributes, .. } = found;
     let version = (bucket.versioning != Versioning::Off).then(|| row.id());
     let info = FileInfo { stamp: row.stamp, version, length: row.length, tags: row.tags, attributes };

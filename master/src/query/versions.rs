@@ -65,11 +65,11 @@ fn go_on(
             walk.behind(key, Stamp::ZERO).map(|()| true)
         };
     };
-    // A version that is gone since, and was the `null` one, left no trace of where it was: then its key is behind us.
+    // A version that is gone since, and was the `null` one, left no trace of where it was: then its key is shown again.
     let stamp = match (version, locate(view, bucket, key, Some(*version))?) {
         (VersionId::At(stamp), _) => *stamp,
         (VersionId::Null, Located::File(found)) => found.row.stamp,
-        (VersionId::Null, _) => earlier(view, bucket, key, *version)?.map_or(Stamp::ZERO, |place| place.stamp),
+        (VersionId::Null, _) => earlier(view, bucket, key, *version)?.map_or(Stamp::MAX, |place| place.stamp),
     };
     walk.behind(key, stamp).map(|()| true)
 }
@@ -132,9 +132,13 @@ impl<'a> Walk<'a> {
     /// Goes behind the version of `key` with this stamp.
     fn behind(&mut self, key: &str, stamp: Stamp) -> Result<(), StoreError> {
         let place = HistoryKey { bucket: self.bucket, key: key.to_owned(), stamp };
-        self.current.seek(&[&current_key(self.bucket, key)[..], &[0]].concat())?;
         self.history.seek(&[&place.encode()[..], &[0]].concat())?;
-        self.begun = Some(key.to_owned());
+        self.current.seek(&current_key(self.bucket, key))?;
+        // An older one may have taken the place of those that were removed since, and was not shown yet.
+        if current_row(&*self.current)?.is_some_and(|(current, row)| current == key && row.stamp >= stamp) {
+            self.current.advance()?;
+        }
+        self.begun = (stamp < Stamp::MAX).then(|| key.to_owned());
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::log::{CachedLog, LogError, LogStore, SnapshotSource};
 use super::logger;
 use super::node::{GroupError, GroupMembers, GroupStatus, MemberProgress, Waiter};
+use super::reads::Reads;
 use cairn_common::ids::{NodeId, Stamp};
 use cairn_common::limits::{ENTRY_COMMANDS_MAX, ENTRY_MAX_BYTES};
 use cairn_common::seam::seeded_bug;
@@ -24,10 +25,6 @@ const HEARTBEAT_TICKS: usize = 5;
 const ELECTION_TICKS: usize = 12;
 /// Ticks after which a member that was told to fetch the state, and does not, is told again.
 const SNAPSHOT_TICKS: u32 = 40;
-/// Ticks after which an unanswered read round is begun anew.
-const READ_ROUND_TICKS: u32 = 20;
-/// Ticks without a leader after which those who wait to read are told to ask another member.
-const LEADERLESS_TICKS: u32 = 4;
 
 /// A command on its way into an entry.
 pub(super) struct Proposal {
@@ -67,27 +64,6 @@ pub(super) struct CoreConfig {
     pub(super) run: u64,
     /// Gives snapshots to members that have missed too much.
     pub(super) snapshots: Option<Arc<dyn SnapshotSource>>,
-}
-
-/// Read rounds: those who wait for the next, and those of the one that is under way.
-#[derive(Default)]
-struct Reads {
-    waiting: Vec<oneshot::Sender<()>>,
-    rounds: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
-    next: u64,
-    age_ticks: u32,
-    /// Whom the round under way asks, and in which term.
-    asked: (u64, u64),
-    /// For how many ticks there was nobody to ask.
-    leaderless_ticks: u32,
-}
-
-impl Reads {
-    /// A round may be lost with a message or a leader; those who wait join the next.
-    fn begin_anew(&mut self) {
-        let lost = std::mem::take(&mut self.rounds);
-        self.waiting.extend(lost.into_values().flatten());
-    }
 }
 
 pub(super) struct Core<L: LogStore> {
@@ -180,7 +156,12 @@ impl<L: LogStore> Core<L> {
     }
 
     pub(super) fn add_read(&mut self, waiter: oneshot::Sender<()>) {
-        self.reads.waiting.push(waiter);
+        self.reads.join(waiter);
+    }
+
+    /// Whether a read round is under way. Whoever comes to read waits for the next.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reads.is_under_way()
     }
 
     pub(super) fn step(&mut self, message: Message) {
@@ -268,20 +249,7 @@ impl<L: LogStore> Core<L> {
 
     pub(super) fn tick(&mut self) {
         self.raw.tick();
-        if !self.reads.rounds.is_empty() {
-            self.reads.age_ticks += 1;
-            if self.reads.age_ticks > READ_ROUND_TICKS {
-                self.reads.begin_anew();
-            }
-        }
-        self.reads.waiting.retain(|waiter| !waiter.is_closed());
-        let is_leaderless = self.raw.raft.leader_id == 0;
-        self.reads.leaderless_ticks = if is_leaderless { self.reads.leaderless_ticks + 1 } else { 0 };
-        if self.reads.leaderless_ticks >= LEADERLESS_TICKS {
-            // Another member may know more, if this one is cut off. Dropping the waiters tells them.
-            self.reads.waiting.clear();
-            self.reads.rounds.clear();
-        }
+        self.reads.tick(self.raw.raft.leader_id == 0);
         self.offer_again();
     }
 
@@ -306,11 +274,13 @@ impl<L: LogStore> Core<L> {
     /// ends the member: its log cannot be written.
     pub(super) fn advance(&mut self, wall_ms: u64, effects: &mut dyn Effects) -> Result<(), String> {
         self.propose(wall_ms)?;
-        self.begin_reads();
-        while self.raw.has_ready() {
+        loop {
+            self.begin_reads();
+            if !self.raw.has_ready() {
+                return Ok(());
+            }
             self.handle_ready(effects)?;
         }
-        Ok(())
     }
 
     /// Tells everybody who waits that nobody knows.
@@ -425,33 +395,24 @@ impl<L: LogStore> Core<L> {
     }
 
     fn begin_reads(&mut self) {
-        // The answer of one who leads no more will not come.
         let leader = (self.raw.raft.leader_id, self.raw.raft.term);
-        if leader.0 != 0 && leader != self.reads.asked {
-            self.reads.begin_anew();
-        }
-        // One round at a time: who comes while it is under way joins the next.
-        if self.reads.waiting.is_empty() || !self.reads.rounds.is_empty() {
+        self.reads.led_by(leader);
+        if !self.reads.is_due() {
             return;
         }
         let is_leader = self.raw.raft.state == StateRole::Leader;
         if is_leader && seeded_bug("stale-leader-read") {
-            for waiter in self.reads.waiting.drain(..) {
-                let _ = waiter.send(());
-            }
+            answer(self.reads.take_waiting());
             return;
         }
         let can_begin = match is_leader {
             true => self.established && !self.leads_without_vote(),
             false => self.raw.raft.leader_id != 0,
         };
-        if !can_begin {
-            return;
+        if can_begin {
+            let number = self.reads.begin(leader);
+            self.raw.read_index(self.context(number));
         }
-        self.reads.next += 1;
-        (self.reads.age_ticks, self.reads.asked) = (0, leader);
-        self.reads.rounds.insert(self.reads.next, std::mem::take(&mut self.reads.waiting));
-        self.raw.read_index(self.context(self.reads.next));
     }
 
     /// Stores, sends and hands on what raft-rs asks for, in its order.
@@ -471,9 +432,11 @@ impl<L: LogStore> Core<L> {
         self.store(&ready)?;
         effects.send(ready.take_persisted_messages());
         for state in ready.take_read_states() {
-            let waiters = self.number_of(&state.request_ctx).and_then(|number| self.reads.rounds.remove(&number));
-            if let Some(waiters) = waiters {
-                effects.work(Work::Barrier(state.index, waiters))?;
+            let waiters = self.number_of(&state.request_ctx).and_then(|number| self.reads.end(number));
+            match waiters {
+                Some(waiters) if state.index <= self.applied => answer(waiters),
+                Some(waiters) => effects.work(Work::Barrier(state.index, waiters))?,
+                None => {}
             }
         }
         let mut light = self.raw.advance_append(ready);
@@ -531,6 +494,14 @@ impl<L: LogStore> Core<L> {
             effects.work(Work::Conf { index: entry.index, term: entry.term, conf, waiter })?;
         }
         Ok(())
+    }
+}
+
+/// Tells those who wait to read that they can.
+fn answer(waiters: Vec<oneshot::Sender<()>>) {
+    for waiter in waiters {
+        // One who has gone needs no answer.
+        let _ = waiter.send(());
     }
 }
 

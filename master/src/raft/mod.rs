@@ -15,6 +15,7 @@ mod core;
 mod log;
 mod logger;
 mod node;
+mod reads;
 #[cfg(test)]
 mod sim;
 

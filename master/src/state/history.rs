@@ -26,13 +26,7 @@ pub(super) fn find(
     condition: &Condition,
 ) -> Step<(BucketRow, LocatedFile)> {
     let bucket = bucket::find(tx, &path.bucket)?;
-    let found = match (locate(tx.view(), &bucket, path.key.as_str(), version)?, version) {
-        (Located::File(found), _) => *found,
-        (Located::Nothing, None) => return Err(Refusal::NoSuchFile(path.clone()).into()),
-        (Located::Mark(mark), None) => return Err(Refusal::FileRemoved { path: path.clone(), mark }.into()),
-        (Located::Mark(_), Some(version)) => return Err(Refusal::RemovalMark { path: path.clone(), version }.into()),
-        (Located::Nothing, Some(version)) => return Err(Refusal::NoSuchVersion { path: path.clone(), version }.into()),
-    };
+    let found = locate(tx.view(), &bucket, path.key.as_str(), version)?.file(path, version)?;
     file::judge(condition, Some(&found.row), path)?;
     Ok((bucket, found))
 }

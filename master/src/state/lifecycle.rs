@@ -14,7 +14,7 @@ use cairn_common::bucket::Tags;
 use cairn_common::file::Condition;
 use cairn_common::ids::{Stamp, UploadId};
 use cairn_common::lifecycle::{LifecycleRule, Subject};
-use cairn_common::limits::{EXPIRED_AT_ONCE_MAX, LIFECYCLE_WALK_MAX};
+use cairn_common::limits::{EXPIRED_AT_ONCE_MAX, LIFECYCLE_WALK_MAX, RELEASE_ROWS_MAX};
 use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::version::{VersionId, Versioning};
 use cairn_common::wire::command::{Done, MultipartRef};
@@ -110,7 +110,8 @@ fn ends_earlier(
     !locked && rules.iter().any(|rule| rule.ends_noncurrent(subject, replaced, newer, now))
 }
 
-/// Ends what has ended of these keys and uploads, at most [`EXPIRED_AT_ONCE_MAX`] versions.
+/// Ends what has ended of these keys and uploads: at most [`EXPIRED_AT_ONCE_MAX`] versions, and as many uploads as fit into an
+/// entry. The leader names the others again.
 pub(super) fn expire(tx: &mut Tx<'_>, name: &BucketName, keys: &[Key], uploads: &[(Key, UploadId)]) -> Step<Done> {
     let bucket = bucket::find(tx, name)?;
     let rules = tx.get(&LifecycleKey(bucket.id))?.unwrap_or_default();
@@ -124,7 +125,11 @@ pub(super) fn expire(tx: &mut Tx<'_>, name: &BucketName, keys: &[Key], uploads: 
             versions += 1;
         }
     }
+    let before = tx.changed();
     for (key, upload) in uploads {
+        if tx.changed() - before > RELEASE_ROWS_MAX {
+            break;
+        }
         let due = |rule: &LifecycleRule| rule.ends_upload(key.as_str(), Stamp(upload.0), tx.stamp());
         if rules.iter().any(due) {
             let path = FilePath { bucket: name.clone(), key: key.clone() };

@@ -3,7 +3,9 @@
 use super::key::{AttributesKey, BucketRow, CurrentKey, CurrentRow, HistoryKey, NullVersionKey, RowKey, decode_row};
 use super::{KeyRange, MetaView, Order, StoreError};
 use cairn_common::file::Attributes;
+use cairn_common::name::FilePath;
 use cairn_common::version::{VersionId, Versioning};
+use cairn_common::wire::command::Refusal;
 
 /// What there is under an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,19 @@ pub enum Located {
     Mark(VersionId),
     /// Nothing.
     Nothing,
+}
+
+impl Located {
+    /// The version with bytes that was asked for as `version` of `path`, or why there is none.
+    pub fn file(self, path: &FilePath, version: Option<VersionId>) -> Result<LocatedFile, Refusal> {
+        match (self, version) {
+            (Located::File(found), _) => Ok(*found),
+            (Located::Nothing, None) => Err(Refusal::NoSuchFile(path.clone())),
+            (Located::Nothing, Some(version)) => Err(Refusal::NoSuchVersion { path: path.clone(), version }),
+            (Located::Mark(mark), None) => Err(Refusal::FileRemoved { path: path.clone(), mark }),
+            (Located::Mark(_), Some(version)) => Err(Refusal::RemovalMark { path: path.clone(), version }),
+        }
+    }
 }
 
 /// A version with bytes.

@@ -6,6 +6,7 @@ use crate::address::{Address, Remote};
 use crate::args::DryRun;
 use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, FilterArgs};
+use crate::local::is_partial;
 use crate::names::{key_for_file, prefix_for_folder};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
@@ -166,6 +167,9 @@ fn items(
         let item = match found {
             Err(failure) => Some(Err(failure)),
             Ok(Found::Skipped(path, why)) => Some(Ok(Item::Skip(path, why))),
+            Ok(Found::File(file)) if is_partial(&file.path) => {
+                Some(Ok(Item::Skip(file.path, "a download that was broken off")))
+            }
             Ok(Found::File(file)) => filter.takes(&file.name).then(|| {
                 bar.inc_length(file.length);
                 Ok(Item::File { key: format!("{prefix}{}", file.name), path: file.path })

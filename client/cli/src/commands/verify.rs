@@ -7,7 +7,7 @@ use super::tree::{self, SourceFile};
 use crate::address::Remote;
 use crate::failure::{Exit, Failure};
 use crate::filter::FilterArgs;
-use crate::names::{LocalPlaces, relative_path};
+use crate::names::LocalPlaces;
 use crate::output::{Column, Record, left, right};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
@@ -87,10 +87,11 @@ pub(crate) async fn run(session: &Session, args: VerifyArgs) -> Result<Tally, Fa
         let from = root.with_key(file.path.key.as_str());
         let place = places.as_ref().map(|places| match file.name.is_empty() && !(recursive && root.slash) {
             true => places.own(),
-            false => relative_path(&file.name).and_then(|_| places.below(&file.name, false)),
+            false => places.below(&file.name, file.length == Some(0)),
         });
         let place = place.transpose().map_err(|error| bad_name(&from, error))?;
-        let local = place.map(|place| place.root.join(place.relative));
+        // The mark of a folder has no bytes to compare.
+        let local = place.filter(|place| !place.is_folder).map(|place| place.root.join(place.relative));
         Ok(Item { client: client.clone(), from, local })
     };
     let items = files.map(move |file| item(file?));

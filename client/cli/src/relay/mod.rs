@@ -1,7 +1,8 @@
 //! The way through a gateway's HTTP API, for clients that reach the masters and not the chunkservers: `--direct`.
 //!
 //! Only bytes of files go this way; names, rights and manifests are still asked of the masters. So what comes back is checked here,
-//! chunk by chunk, against the manifest that the masters gave, and a gateway need not be believed. What is sent carries its SHA-256,
+//! chunk by chunk, against the manifest that the masters gave. Of a part of a chunk no hash is known: there the gateway is believed.
+//! What is sent carries its SHA-256,
 //! which the gateway compares before anything is visible.
 
 mod verified;
@@ -26,7 +27,7 @@ pub(crate) const PIECE_BYTES: u64 = 16 << 20;
 /// Pieces that one upload may have, by the API's limit with some room.
 const PIECES_MAX: u64 = 900;
 /// How long an answer to one request may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of an error's body that are read.
 const PROBLEM_MAX_BYTES: usize = 16 << 10;
 

@@ -1,12 +1,13 @@
 //! Checks a body that came through a gateway against the manifest that the masters gave.
 
+use super::PATIENCE;
 use crate::failure::{Exit, Failure};
 use bytes::{Bytes, BytesMut};
 use cairn_client::Client;
 use cairn_common::chunk::ChunkId;
 use cairn_common::manifest::{Entry, Extent, Root};
 use cairn_common::name::FilePath;
-use cairn_common::seam::BodyStream;
+use cairn_common::seam::{BodyStream, Clock as _, SystemClock};
 use futures::stream::{BoxStream, StreamExt as _};
 use std::collections::VecDeque;
 
@@ -18,7 +19,8 @@ pub(crate) fn verified(
     (root, length, at): (Root, u64, u64),
     body: BodyStream,
 ) -> BoxStream<'static, Result<Bytes, Failure>> {
-    let check = Check { client, path, root, length, at, body, entries: VecDeque::new(), buffer: BytesMut::new() };
+    let (entries, buffer, clock) = (VecDeque::new(), BytesMut::new(), SystemClock::new());
+    let check = Check { client, path, root, length, at, body, entries, buffer, clock };
     futures::stream::try_unfold(check, |mut check| async move {
         let piece = check.next().await?;
         Ok(piece.map(|piece| (piece, check)))
@@ -35,6 +37,7 @@ struct Check {
     body: BodyStream,
     entries: VecDeque<(u64, Entry)>,
     buffer: BytesMut,
+    clock: SystemClock,
 }
 
 impl Check {
@@ -54,7 +57,13 @@ impl Check {
         };
         let enough = if whole.is_some() { entry.length } else { 1 };
         while (self.buffer.len() as u64) < enough {
-            let piece = self.body.next().await.transpose();
+            let piece = tokio::select! {
+                biased;
+                piece = self.body.next() => piece.transpose(),
+                () = self.clock.sleep(PATIENCE) => {
+                    return Err(Failure::new(Exit::Network, "the HTTP API does not go on"));
+                }
+            };
             let piece = piece.map_err(|error| Failure::new(Exit::Network, error.to_string()))?;
             let cut = || Failure::new(Exit::Network, "the HTTP API broke off; what came is right, the rest is missing");
             self.buffer.extend_from_slice(&piece.ok_or_else(cut)?);

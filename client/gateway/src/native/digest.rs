@@ -4,14 +4,10 @@
 //! nothing and is always shown; others are computed where the answer's bytes are all there before its head is sent. A large file
 //! would have to be read twice: a client that wants its digest has it computed when it stores it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use super::representation::{CONTENT_DIGEST as CONTENT, REPR_DIGEST as REPR, sha256_field};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use ring::digest::{SHA256, digest};
-
-const REPR: HeaderName = HeaderName::from_static("repr-digest");
-const CONTENT: HeaderName = HeaderName::from_static("content-digest");
 
 /// What an answer carries.
 pub(crate) struct Whole<'a> {
@@ -52,12 +48,13 @@ pub(crate) fn show(asked: &HeaderMap, shown: &mut HeaderMap, whole: &Whole<'_>) 
 fn computed(whole: &Whole<'_>) -> Option<HeaderValue> {
     let bytes = whole.first.map_or(&[][..], |first| first);
     let sum = (bytes.len() as u64 == whole.bytes).then(|| digest(&SHA256, bytes))?;
-    HeaderValue::from_str(&format!("sha-256=:{}:", STANDARD.encode(sum))).ok()
+    sha256_field(sum.as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     const EMPTY: &str = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
     const ABC: &str = "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:";

@@ -1,9 +1,9 @@
 //! Links: an address that lets whoever has it read or store one file, until a time.
 //!
 //! A link carries the access key, its end, for storing the largest length, and a MAC under a key that is derived from the secret.
-//! It allows one method on one file and nothing else: no other parameter, no metadata, no other operation. It allows no more
-//! than its access key does when it is used, so removing the key or its grant ends all of its links. Unlike S3's presigned
-//! URLs it covers no headers, because nothing that a header can say here is left open.
+//! It allows one method on one file and nothing else: no other parameter, no `X-Meta-` header, no other operation. It allows no
+//! more than its access key does when it is used, so removing the key or its grant ends all of its links. Unlike S3's presigned
+//! URLs it covers no headers: type, encoding and caching of what is stored are as its sender says.
 
 use super::Call;
 use super::json;
@@ -88,8 +88,8 @@ impl Link {
         if right && self.expires > front.clock.wall_ms() / 1000 { Ok(credential) } else { Err(wrong()) }
     }
 
-    /// Takes what belongs to the link out of the query. Answers how long a body may be. What a link does not say stays as it is:
-    /// nobody stores metadata by it.
+    /// Takes what belongs to the link out of the query. Answers how long a body may be. Nobody stores `X-Meta-` by a
+    /// link.
     pub(crate) fn apply(&self, query: &mut Query, headers: &HeaderMap) -> Outcome<Option<u64>> {
         for name in [KEY, EXPIRES, MOST, SIGNATURE] {
             query.take(name);

@@ -15,8 +15,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// User metadata: `X-Meta-NAME`.
 const META: &str = "x-meta-";
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const COMMIT: HeaderName = HeaderName::from_static("x-commit");
 const REPLICAS: HeaderName = HeaderName::from_static("x-replicas-durable");
 
@@ -130,7 +130,12 @@ pub(crate) fn of_commit(committed: &Committed, digests: Option<&BTreeMap<String,
 
 fn repr_digest(checksums: &BTreeMap<String, Checksum>) -> Option<HeaderValue> {
     let sha256 = checksums.get(Algorithm::Sha256.name()).filter(|checksum| checksum.parts.is_none())?;
-    HeaderValue::from_str(&format!("sha-256=:{}:", STANDARD.encode(&sha256.value))).ok()
+    sha256_field(&sha256.value)
+}
+
+/// A SHA-256 as RFC 9530 writes it.
+pub(crate) fn sha256_field(sum: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("sha-256=:{}:", STANDARD.encode(sum))).ok()
 }
 
 /// A time as HTTP writes it.

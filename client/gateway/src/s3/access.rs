@@ -64,7 +64,7 @@ const OPERATIONS: &[(&str, Needs)] = &[
     ("GetBucketLocation", Needs::AnyKey),
     ("CreateBucket", Needs::Admin),
     ("DeleteBucket", Needs::Admin),
-    // Features that are not configured: reading says so.
+    // What objects and buckets are set to. For a feature that is not here, reading says that it is not configured.
     ("GetObjectAcl", Needs::Read),
     ("GetObjectTagging", Needs::Read),
     ("GetObjectLegalHold", Needs::Read),
@@ -97,7 +97,7 @@ const OPERATIONS: &[(&str, Needs)] = &[
     ("ListBucketIntelligentTieringConfigurations", Needs::AnyKey),
     ("ListBucketInventoryConfigurations", Needs::AnyKey),
     ("ListBucketMetricsConfigurations", Needs::AnyKey),
-    // Configuring them is not implemented, which only those may learn who might configure.
+    // Setting it. That something cannot be set is told only to those who might set it.
     ("PutObjectAcl", Needs::Write),
     ("PutObjectTagging", Needs::Write),
     ("PutObjectLegalHold", Needs::Write),

@@ -35,6 +35,7 @@ pub(crate) async fn get_bucket(caller: &Caller, input: GetBucketAclInput) -> S3R
 
 /// The owner of the bucket may do everything, and nobody else anything.
 pub(crate) async fn get_object(caller: &Caller, input: GetObjectAclInput) -> S3Result<S3Response<GetObjectAclOutput>> {
+    dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     let path = dto::path(&input.bucket, &input.key)?;
     caller.stat_version(&path, dto::version(input.version_id.as_deref())?).await?;
     let asked = caller.client.may(&path.bucket, Some(path.key.as_str()), Right::Read, Action::GetObjectAcl).await;

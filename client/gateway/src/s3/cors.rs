@@ -124,9 +124,10 @@ impl CrossOrigin {
     }
 
     /// The headers that let the script see the answer; `None`: no rule is for it.
-    pub(crate) async fn headers(&self, front: &Front) -> Option<HeaderMap> {
-        let rules = front.cors(self.bucket.as_ref()?).await;
-        self.judge(&rules)
+    pub(crate) async fn headers(&self, front: &Front) -> S3Result<Option<HeaderMap>> {
+        let Some(bucket) = &self.bucket else { return Ok(None) };
+        let rules = front.cors(bucket).await.map_err(error::operation)?;
+        Ok(self.judge(&rules))
     }
 
     fn judge(&self, rules: &[CorsRule]) -> Option<HeaderMap> {
@@ -164,7 +165,7 @@ pub(crate) async fn answer(question: Option<CrossOrigin>, front: &Front) -> S3Re
         let message = "Insufficient information. Origin and Access-Control-Request-Method headers are needed.";
         custom("BadRequest", StatusCode::BAD_REQUEST, message)
     })?;
-    let headers = question.headers(front).await.ok_or_else(|| {
+    let headers = question.headers(front).await?.ok_or_else(|| {
         custom("AccessForbidden", StatusCode::FORBIDDEN, "CORSResponse: This CORS request is not allowed")
     })?;
     let mut response = Response::new(Body::empty());

@@ -56,16 +56,19 @@ pub(crate) fn time(stamp: Stamp) -> Timestamp {
     time_ms(stamp.ms())
 }
 
-/// Milliseconds since 1970 as a time.
+/// The last moment that S3 can write: the end of the year 9999.
+const TIME_MAX_MS: u64 = 253_402_300_799_999;
+
+/// Milliseconds since 1970 as a time; what lies behind the last one that S3 can write is shown as that.
 pub(crate) fn time_ms(ms: u64) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_millis(ms)).into()
+    (UNIX_EPOCH + Duration::from_millis(ms.min(TIME_MAX_MS))).into()
 }
 
 /// A time, in milliseconds since 1970.
 pub(crate) fn milliseconds(time: Timestamp) -> S3Result<u64> {
     let nanos = time::OffsetDateTime::from(time).unix_timestamp_nanos();
-    let before = |_| error(S3ErrorCode::InvalidArgument, "The time lies before 1970");
-    u64::try_from(nanos / 1_000_000).map_err(before)
+    let outside = || error(S3ErrorCode::InvalidArgument, "The time lies before 1970 or behind the year 9999");
+    u64::try_from(nanos / 1_000_000).ok().filter(|ms| *ms <= TIME_MAX_MS).ok_or_else(outside)
 }
 
 /// The tag that S3 shows.
@@ -228,6 +231,14 @@ mod tests {
         assert_eq!(date("Thu, 01 Jan 1970 00:00:01 GMT"), Some(1000));
         assert_eq!(date("yesterday"), None);
         assert_eq!(date("Thu, 01 Jan 1969 00:00:01 GMT"), None);
+    }
+
+    #[test]
+    fn times_that_s3_cannot_write_are_refused_and_never_shown() {
+        let parse = |text| Timestamp::parse(s3s::dto::TimestampFormat::DateTime, text).unwrap();
+        assert_eq!(milliseconds(parse("9999-12-31T23:59:59.999Z")).unwrap(), TIME_MAX_MS);
+        assert!(milliseconds(parse("9999-12-31T23:59:59-12:00")).is_err());
+        assert_eq!(time_ms(u64::MAX), time_ms(TIME_MAX_MS));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::service::Caller;
 use super::tagging;
 use cairn_common::bucket::{BucketChange, Tags};
 use cairn_common::lifecycle::{Expire, LifecycleError, LifecycleRule, NoncurrentExpire, Scope, ScopeForm, check_rules};
+use cairn_common::limits::LIFECYCLE_RULES_MAX;
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, ExpirationStatus,
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput, LifecycleExpiration,
@@ -37,7 +38,8 @@ pub(crate) async fn put(
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     let given = input.lifecycle_configuration.ok_or_else(malformed)?.rules;
-    if given.is_empty() {
+    // Counted before they are named, which compares each with all.
+    if given.is_empty() || given.len() > LIFECYCLE_RULES_MAX {
         return Err(malformed());
     }
     let mut rules = given.into_iter().map(read).collect::<S3Result<Vec<_>>>()?;
@@ -91,7 +93,8 @@ fn refused(problem: LifecycleError) -> S3Error {
         | LifecycleError::Days
         | LifecycleError::Kept
         | LifecycleError::Date
-        | LifecycleError::Prefix => S3ErrorCode::InvalidArgument,
+        | LifecycleError::Prefix
+        | LifecycleError::Tags => S3ErrorCode::InvalidArgument,
     };
     error(code, problem.to_string())
 }

@@ -6,9 +6,7 @@ use super::error::{self, custom, error};
 use super::service::Caller;
 use cairn_common::bucket::BucketChange;
 use cairn_common::file::FileInfo;
-use cairn_common::name::BucketName;
 use cairn_common::version::{DefaultRetention, Lock, LockChange, ObjectLock, Period, Retention, RetentionMode};
-use cairn_common::wire::master::BucketInfo;
 use http::{HeaderMap, StatusCode};
 use s3s::dto::{
     DefaultRetention as Rule, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
@@ -141,7 +139,7 @@ pub(crate) async fn put_retention(
     caller: &Caller,
     input: PutObjectRetentionInput,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    must_lock(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     let malformed = || error(S3ErrorCode::MalformedXML, "A retention has a mode and a date, or is empty");
     let retention = match input.retention {
         None => return Err(malformed()),
@@ -181,7 +179,7 @@ pub(crate) async fn put_legal_hold(
     caller: &Caller,
     input: PutObjectLegalHoldInput,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    must_lock(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     let status = input.legal_hold.and_then(|hold| hold.status);
     let malformed = || error(S3ErrorCode::MalformedXML, "A legal hold is ON or OFF");
     let on = is_on(status.ok_or_else(malformed)?.as_str()).map_err(|_| malformed())?;
@@ -192,11 +190,9 @@ pub(crate) async fn put_legal_hold(
     Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
 }
 
-/// The bucket, which must have Object Lock. Who may not look at the bucket is answered by the operation itself.
+/// A bucket must have Object Lock.
 async fn must_lock(caller: &Caller, bucket: &str, expected_owner: Option<&str>) -> S3Result<()> {
-    dto::expect_owner(expected_owner, caller.tenant())?;
-    let name: BucketName = dto::bucket(bucket)?;
-    let info: BucketInfo = caller.client.bucket(&name).await.map_err(error::operation)?;
+    let info = look(caller, bucket, expected_owner).await?;
     match info.settings.lock {
         Some(_) => Ok(()),
         None => Err(error(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration")),
@@ -268,6 +264,7 @@ mod tests {
             vec![(MODE, "governance"), (UNTIL, "2030-01-01T00:00:00Z")],
             vec![(MODE, "GOVERNANCE"), (UNTIL, "tomorrow")],
             vec![(MODE, "GOVERNANCE"), (UNTIL, "1930-01-01T00:00:00Z")],
+            vec![(MODE, "GOVERNANCE"), (UNTIL, "9999-12-31T23:59:59-12:00")],
             vec![("x-amz-object-lock-legal-hold", "on")],
         ] {
             assert!(headers(&wrong).is_err(), "{wrong:?}");

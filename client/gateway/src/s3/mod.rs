@@ -118,10 +118,15 @@ async fn receive(door: Arc<Door>, request: Request, log: Arc<RequestLog>) -> Res
             .unwrap_or_else(|refusal| render::refusal(refusal, region, &log));
     }
     let front = Arc::clone(&door.front);
-    let mut response = admit(door, Request::from_parts(parts, body), log).await;
-    if let Some(script) = script
-        && let Some(headers) = script.headers(&front).await
-    {
+    let shown = async {
+        match &script {
+            Some(script) => script.headers(&front).await,
+            None => Ok(None),
+        }
+    };
+    let (mut response, shown) = tokio::join!(admit(door, Request::from_parts(parts, body), log), shown);
+    // Without the rules a browser shows its script nothing, which is the safe answer.
+    if let Ok(Some(headers)) = shown {
         response.headers_mut().extend(headers);
     }
     response

@@ -1,6 +1,7 @@
 //! Resumable uploads, as tus 1.0 has them.
 
 use crate::support::http::{Answer, Request};
+use crate::support::sign::Signer;
 use crate::support::{ACCESS, SECRET, TestGateway, noise};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -216,4 +217,16 @@ async fn the_protocol_is_spoken_as_it_is_written() {
     assert_eq!(send(&gateway, meant("PUT")).await.status, 400);
     assert_eq!(send(&gateway, meant("PATCH")).await.status, 204);
     assert_eq!(read(&gateway).await.text(), "hello");
+}
+
+#[tokio::test]
+async fn an_upload_that_s3_made_too_long_takes_nothing_more() {
+    let gateway = TestGateway::with_bucket().await;
+    let at = begin(&gateway, 1).await;
+    let id = at.split_once("upload=").unwrap().1;
+    let part = Request::new("PUT", &format!("/bucket/key?partNumber=1&uploadId={id}")).body("xx");
+    let part = Signer::default().sign(part, gateway.s3, "UNSIGNED-PAYLOAD").send(gateway.s3).await;
+    assert_eq!(part.status, 200, "{}", part.text());
+    assert_eq!(send(&gateway, patch(&at, 2, b"")).await.status, 400);
+    assert_eq!(send(&gateway, patch(&at, 2, b"x")).await.problem(), "too-large");
 }

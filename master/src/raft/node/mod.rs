@@ -123,13 +123,12 @@ impl GroupMembers {
 /// What reaches the core.
 enum Input {
     Propose(Box<Proposal>),
-    Read(oneshot::Sender<()>),
     Step(Box<Message>),
     Change(Box<Change>),
     TransferLeader(NodeId),
     Unreachable(NodeId),
     Flush(oneshot::Sender<Result<u64, String>>),
-    /// The applier has news.
+    /// The applier has news, or somebody waits to read.
     Wake,
     Stop,
 }
@@ -140,7 +139,22 @@ struct Shared {
     status: Mutex<GroupStatus>,
     members: Mutex<GroupMembers>,
     progress: Mutex<VecDeque<Progress>>,
+    /// Those who came to read since the last round was begun. Not in the queue of inputs: then each of them would wake the
+    /// thread, and only the first has to.
+    readers: Mutex<Readers>,
     commands: AtomicU64,
+}
+
+/// Nobody comes to read once the thread has ended.
+enum Readers {
+    Waiting(Vec<oneshot::Sender<()>>),
+    Ended,
+}
+
+impl Default for Readers {
+    fn default() -> Readers {
+        Readers::Waiting(Vec::new())
+    }
 }
 
 impl Shared {
@@ -150,6 +164,29 @@ impl Shared {
 
     fn publish(&self, status: GroupStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// Whether it is the first, who has to wake the thread.
+    fn add_reader(&self, waiter: oneshot::Sender<()>) -> Result<bool, GroupError> {
+        match &mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner) {
+            Readers::Ended => Err(GroupError::Stopped),
+            Readers::Waiting(readers) if readers.len() >= PROPOSALS_QUEUED_MAX => Err(GroupError::Overloaded),
+            Readers::Waiting(readers) => {
+                readers.push(waiter);
+                Ok(readers.len() == 1)
+            }
+        }
+    }
+
+    fn take_readers(&self) -> Vec<oneshot::Sender<()>> {
+        match &mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner) {
+            Readers::Waiting(readers) => std::mem::take(readers),
+            Readers::Ended => Vec::new(),
+        }
+    }
+
+    fn end_readers(&self) {
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Readers::Ended;
     }
 }
 
@@ -230,7 +267,9 @@ impl Group {
             return Ok(());
         }
         let (waiter, reached) = oneshot::channel();
-        self.send(Input::Read(waiter))?;
+        if self.shared.add_reader(waiter)? {
+            self.wake()?;
+        }
         reached.await.map_err(|_| GroupError::NotLeader(None))
     }
 
@@ -270,6 +309,14 @@ impl Group {
         for thread in threads.into_iter().rev() {
             // A thread that panicked has said so by itself.
             let _ = thread.join();
+        }
+    }
+
+    fn wake(&self) -> Result<(), GroupError> {
+        match self.send(Input::Wake) {
+            // A full queue wakes the thread as well.
+            Err(GroupError::Overloaded) => Ok(()),
+            sent => sent,
         }
     }
 
@@ -317,16 +364,30 @@ impl<L: LogStore> Driver<L> {
     fn run(mut self) -> Result<(), String> {
         let result = self.drive();
         self.core.give_up();
+        self.shared.end_readers();
         self.shared.publish(GroupStatus::default());
         result
+    }
+
+    /// Has everything done that can be done now.
+    fn advance(&mut self) -> Result<(), String> {
+        loop {
+            self.core.advance(self.clock.wall_ms(), &mut self.effects)?;
+            // Who comes while a round is under way need not wake this thread: its end does.
+            let readers = if self.core.is_reading() { Vec::new() } else { self.shared.take_readers() };
+            if readers.is_empty() {
+                self.shared.publish(self.core.status());
+                return Ok(());
+            }
+            readers.into_iter().for_each(|reader| self.core.add_read(reader));
+        }
     }
 
     fn drive(&mut self) -> Result<(), String> {
         self.core.stand_if_alone()?;
         let mut next_tick = self.clock.monotonic() + TICK;
         loop {
-            self.core.advance(self.clock.wall_ms(), &mut self.effects)?;
-            self.shared.publish(self.core.status());
+            self.advance()?;
             let wait = next_tick.saturating_sub(self.clock.monotonic());
             let mut input = match self.inputs.recv_timeout(wait) {
                 Ok(input) => Some(input),
@@ -354,7 +415,6 @@ impl<L: LogStore> Driver<L> {
     fn take(&mut self, input: Input) -> Result<(), String> {
         match input {
             Input::Propose(proposal) => self.core.add_proposal(*proposal),
-            Input::Read(waiter) => self.core.add_read(waiter),
             Input::Step(message) => self.core.step(*message),
             Input::Change(change) => self.core.change(*change),
             Input::TransferLeader(to) => self.core.transfer_leader(to),

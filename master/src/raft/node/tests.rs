@@ -220,3 +220,27 @@ async fn three_members_agree_and_any_of_them_reads_what_was_acknowledged() {
     assert_eq!(recorders[survivor].seen(), (0..=50).collect::<Vec<_>>());
     rest.iter().for_each(|group| group.stop());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_readers_at_once_are_all_answered_and_after_the_end_all_are_told() {
+    let (groups, _) = three();
+    leader(&groups).await;
+    for group in &groups {
+        let read = |group: &Arc<Group>| {
+            let group = Arc::clone(group);
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    group.read_barrier().await.unwrap();
+                }
+            })
+        };
+        for reader in (0..32).map(|_| read(group)).collect::<Vec<_>>() {
+            reader.await.unwrap();
+        }
+    }
+    for group in &groups {
+        group.stop();
+        assert_eq!(group.read_barrier().await, Err(GroupError::Stopped));
+        assert_eq!(group.read_barrier().await, Err(GroupError::Stopped));
+    }
+}

@@ -76,12 +76,13 @@ pub(super) fn end_appended(tx: &mut Tx<'_>, upload: UploadId) -> Result<(), Stor
 
 /// Lets the parts of an open upload go, and ends it.
 fn give_up(tx: &mut Tx<'_>, key: &MultipartKey) -> Result<(), StoreError> {
+    let mut pending_bytes = 0;
     for (part_key, part) in parts(tx, key.upload)? {
         tx.delete(&part_key);
         body::drop_one(tx, part.body)?;
-        let pending_bytes = -signed(part.length);
-        bucket::count(tx, key.bucket, UsageChange { pending_bytes, ..UsageChange::default() })?;
+        pending_bytes -= signed(part.length);
     }
+    bucket::count(tx, key.bucket, UsageChange { pending_bytes, ..UsageChange::default() })?;
     finish(tx, key, None)
 }
 

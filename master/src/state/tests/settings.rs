@@ -188,6 +188,11 @@ fn settings_change_one_by_one_and_end_with_their_bucket() {
     for (key, is_public) in [("web", true), ("web/a", true), ("webs", false), ("a", false)] {
         assert_eq!(query::is_public(world.view(), &path(key)).unwrap(), is_public, "{key}");
     }
+    let block = PublicAccessBlock { block_policy: true, restrict: true, ..PublicAccessBlock::default() };
+    set(&mut world, BucketChange { public_access_block: Some(Some(block)), ..BucketChange::default() }).unwrap();
+    assert!(!query::is_public(world.view(), &path("web")).unwrap(), "it is held back");
+    let more = BucketChange { public: Some(vec!["more".to_owned()]), ..BucketChange::default() };
+    assert_eq!(set(&mut world, more), Err(Refusal::BadSettings(SettingsError::PublicBlocked)));
     let many = (0..100).map(|n| (format!("{n}"), String::new())).collect();
     let refused = set(&mut world, BucketChange { tags: Some(many), ..BucketChange::default() });
     assert!(matches!(refused, Err(Refusal::BadSettings(SettingsError::TagCount { .. }))));

@@ -256,6 +256,31 @@ fn labels_are_given_to_the_version_that_is_named() {
 }
 
 #[test]
+fn whoever_removes_what_each_page_shows_removes_everything() {
+    for limit in [1, 2, 3] {
+        let mut world = enabled();
+        at(&mut world, "k", b"1");
+        set(&mut world, Versioning::Suspended).unwrap();
+        at(&mut world, "k", b"22");
+        set(&mut world, Versioning::Enabled).unwrap();
+        at(&mut world, "k", b"333");
+        let mut after = None;
+        loop {
+            let request = ListVersions { bucket: name("one"), prefix: String::new(), delimiter: None, after, limit };
+            let page = query::versions(world.view(), &request).unwrap();
+            for version in &page.versions {
+                remove(&mut world, version.key.as_str(), version.id, false);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(world.usage(), Usage::default(), "in pages of {limit}");
+    }
+}
+
+#[test]
 fn a_bucket_with_versions_is_not_removed() {
     let mut world = enabled();
     let Deleted::Marked(mark) = hide(&mut world, "k") else { panic!("no mark") };

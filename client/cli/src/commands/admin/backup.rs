@@ -72,9 +72,9 @@ async fn fetch(session: &Session, client: &Client, file: &Path) -> Result<Backup
     let header = backup.header().clone();
     let pieces = backup.into_pieces().map_err(Failure::from).boxed();
     let place = file.to_owned();
-    let partial = session.pool.run(move || Partial::open(&place)).await;
+    // What another backup left of itself is of another moment, and what a download left may be for all to read.
+    let partial = session.pool.run(move || Partial::alone(&place)).await;
     let partial = partial.map_err(|error| Failure::local(file, "write beside it", &error))?;
-    // What another backup left of itself is of another moment.
     let bytes = write_file(&session.pool, (partial, 0), pieces, None).await?;
     Ok(BackupRecord {
         file: file.display().to_string(),

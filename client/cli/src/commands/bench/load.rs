@@ -107,7 +107,10 @@ pub(super) async fn run(run: &Arc<Run>, phase: Phase) -> Seen {
                 seen.errors += one.errors;
                 seen.problems.extend(one.problems);
             }
-            Err(error) => seen.problems.push(error.to_string()),
+            Err(error) => {
+                seen.errors += 1;
+                seen.problems.push(error.to_string());
+            }
         }
     }
     seen.problems.truncate(PROBLEMS_SHOWN);
@@ -184,7 +187,8 @@ impl Worker {
                 let start = number.wrapping_mul(7919 * 4096) % size.saturating_sub(RANGE_BYTES).max(1);
                 let range = (start, (start + RANGE_BYTES).min(*size));
                 let fetched = async {
-                    let pieces = target.get(&self.run.key(known), Some(range)).await?;
+                    // Nothing has no range.
+                    let pieces = target.get(&self.run.key(known), (*size > 0).then_some(range)).await?;
                     let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
                     if bytes == range.1 - range.0 { Ok(bytes) } else { Err(format!("{bytes} bytes for {range:?}")) }
                 };

@@ -1,7 +1,7 @@
 //! `bench`: load on any S3 endpoint, or on Cairn through the library, and the latencies it answers with.
 //!
 //! Phases run one after the other over the objects of the run, each for at least five seconds, so that no figure is that of a burst. All
-//! objects lie below one prefix and are removed at the end.
+//! objects lie below one prefix; the last of the phases that run unasked removes them.
 
 mod body;
 mod histogram;

@@ -19,37 +19,30 @@ use std::path::Path;
 /// Files that are to go at once, at most.
 const BATCH: usize = LIST_MAX_KEYS as usize;
 
-/// Removes what only the destination has. `emptying`: also if the source has no files at all.
+/// Removes what only the destination has. `may_remove`: the source has files, or it is meant all the same.
 pub(super) async fn run(
     session: &Session,
     mut pairs: BoxStream<'static, Result<Pair, Failure>>,
     destination: &Tree,
-    (emptying, dry_run): (bool, bool),
+    (may_remove, dry_run): (bool, bool),
 ) -> Result<Tally, Failure> {
     let mut removal = Removal { session, destination, dry_run, waiting: Vec::new(), tally: Tally::default() };
-    let mut sources = 0u64;
     while let Some(pair) = pairs.next().await {
-        match pair? {
-            Pair::Left(_) | Pair::Both(..) | Pair::Skipped(..) => sources += 1,
-            Pair::Right(side) => removal.waiting.push(side),
-        }
-        // Nothing goes before the source has shown that it has anything.
-        if removal.waiting.len() >= BATCH && (sources > 0 || emptying) {
-            removal.flush().await?;
-        }
-        if removal.waiting.len() >= BATCH && sources == 0 {
+        let Pair::Right(side) = pair? else { continue };
+        if !may_remove {
             return Err(empty_source());
         }
-    }
-    if sources == 0 && !emptying && !removal.waiting.is_empty() {
-        return Err(empty_source());
+        removal.waiting.push(side);
+        if removal.waiting.len() >= BATCH {
+            removal.flush().await?;
+        }
     }
     removal.flush().await?;
     Ok(removal.tally)
 }
 
 fn empty_source() -> Failure {
-    let failure = Failure::new(Exit::Usage, "the source has no files: this would remove everything");
+    let failure = Failure::new(Exit::Usage, "the source has no files that take part: this would remove everything");
     failure.advise("if that is meant: --yes; to see what it would remove: --yes -n")
 }
 

@@ -16,7 +16,7 @@ use crate::compare::is_same;
 use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, FilterArgs};
 use crate::names::{LocalPlace, relative_path};
-use crate::pairs::{self, Pair, Place, Side, Sides, pairs};
+use crate::pairs::{self, Pair, Place, Seen, Side, Sides, pairs};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::walk::Links;
@@ -105,12 +105,9 @@ pub(crate) async fn run(session: &Session, args: SyncArgs) -> Result<Tally, Fail
     }
     session.out.start_progress();
     let filter = args.filter.build()?;
+    let links = args.links;
     // What is written to or removed from is never found through a link.
-    let (links, own) = (args.links, Links::Skip);
-    let both = || {
-        let destination_links = if matches!(source, Tree::Local(_)) { links } else { own };
-        pairs(source.files(session, links, &filter), destination.files(session, destination_links, &filter))
-    };
+    let both = || pairs(source.files(session, links, &filter), destination.files(session, Links::Skip, &filter));
     let sync = Sync {
         session,
         source: source.clone(),
@@ -128,8 +125,9 @@ pub(crate) async fn run(session: &Session, args: SyncArgs) -> Result<Tally, Fail
         session.out.note("something failed, so nothing was removed; repeat when it is put right");
         return Ok(tally);
     }
-    let whole = filter.is_empty();
-    tally.add(delete::run(session, both(), &destination, (args.yes || !whole, args.dry.dry_run)).await?);
+    let is_file = |seen| future::ready(matches!(seen, Ok(Seen::File(_))));
+    let may_remove = args.yes || source.files(session, links, &filter).any(is_file).await;
+    tally.add(delete::run(session, both(), &destination, (may_remove, args.dry.dry_run)).await?);
     Ok(tally)
 }
 

@@ -35,6 +35,7 @@ use cairn_common::wire::master::{MasterError, PartsPage};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// What this can do.
 pub(crate) fn options() -> Response {
@@ -61,8 +62,10 @@ pub(crate) async fn create(call: Call, bucket: BucketName, key: Option<Key>) -> 
     may(&call.identity, &path, |rights| rights.write)?;
     let attributes = headers::attributes(&metadata)?;
     let condition = conditions::of_write(&call.headers)?;
-    // They count when the upload ends; but what cannot succeed need not begin.
-    files::refuse_early(&call, &path, &condition).await?;
+    // Conditions count when the upload ends; but what cannot succeed need not begin.
+    if !condition.is_empty() {
+        files::refuse_early(&call, &path, &condition).await?;
+    }
     let upload = call.client.begin_appended(&path, attributes.clone(), length).await?;
     let mut made = headers::of_progress(&Progress { upload, offset: 0, length, attributes: Some(&attributes) });
     if length == 0 {
@@ -112,7 +115,7 @@ pub(crate) async fn append(call: Call, body: IncomingBody, path: FilePath, uploa
     if offset != state.offset {
         return Err(elsewhere(state.offset));
     }
-    let room = state.length - state.offset;
+    let room = state.room();
     if content_length(&call.headers).is_some_and(|length| length > room) {
         return Err(too_long(room));
     }
@@ -120,7 +123,8 @@ pub(crate) async fn append(call: Call, body: IncomingBody, path: FilePath, uploa
     let arriving = Arriving::new(UploadBody::plain(body), manner, room);
     // A task of its own: it goes on to store what came when the connection, and with it this request, is gone.
     let client = call.client.clone();
-    let storing = tokio::spawn(async move { store(&client, &named, state, arriving, checksum, condition).await });
+    let storing = async move { store(&client, &named, state, arriving, checksum, condition).await };
+    let storing = tokio::spawn(storing.in_current_span());
     let stopped = |error| {
         tracing::error!(%error, "storing what was appended ended early");
         internal()
@@ -147,6 +151,11 @@ struct State {
 }
 
 impl State {
+    /// Bytes that it still takes: none, if parts that came through S3 made it longer than it was to be.
+    fn room(&self) -> u64 {
+        self.length.saturating_sub(self.offset)
+    }
+
     async fn of(client: &Client, named: &MultipartRef) -> Outcome<State> {
         let PartsPage { parts, appended, .. } = client.parts(named, 0, 0).await?;
         // An upload of S3 is none of these: its parts come in any order.
@@ -198,7 +207,7 @@ async fn store(
                 detail,
             ));
         }
-        let room = state.length - state.offset;
+        let room = state.room();
         let options = PutOptions {
             chunking: Some(Chunking::FIXED),
             md5,
