@@ -130,8 +130,8 @@ def test_a_deny_wins_over_grants_over_an_allow_and_over_what_is_shown_to_everybo
     assert ask(cluster, bucket, "a")[0] == 403
     assert ask(cluster, bucket, "b") == (200, b"1")
     # The command line goes straight to the masters.
-    assert cluster.cli("cat", f"{bucket}/b", check=False).returncode == 0
-    assert cluster.cli("cat", f"{bucket}/a", check=False).returncode != 0
+    assert cluster.cli("cat", f"cairn://{bucket}/b", check=False).returncode == 0
+    assert cluster.cli("cat", f"cairn://{bucket}/a", check=False).returncode != 0
     # A copy is a read of its source.
     assert refused(s3.copy_object, Bucket=bucket, Key="c", CopySource={"Bucket": bucket, "Key": "a"}) == DENIED
     deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a"}, {"Key": "b"}]})
