@@ -76,6 +76,11 @@ impl Directory {
         self.local.as_ref().is_some_and(|local| local.node == node)
     }
 
+    /// The network.
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        self.transport.as_ref()
+    }
+
     /// A way to a chunkserver. `None`: the membership does not know it.
     pub(crate) fn chunkserver(&self, view: &ClusterView, node: NodeId) -> Option<Arc<dyn ChunkService>> {
         if let Some(local) = self.local.as_ref().filter(|local| local.node == node) {

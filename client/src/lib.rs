@@ -46,6 +46,7 @@ mod get;
 mod health;
 mod options;
 mod put;
+mod reach;
 mod replicas;
 mod scout;
 mod session;

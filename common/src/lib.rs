@@ -12,6 +12,8 @@ pub mod chunk;
 pub mod cors;
 pub mod error;
 pub mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;

@@ -202,13 +202,16 @@ impl Cluster {
         self.run("kill", &[name.to_owned(), signal.to_owned()]).map(drop)
     }
 
-    /// Kills these processes in the same instant, as far as one machine can.
+    /// Kills these processes in the same instant, as far as one machine can. One that has ended by itself is as dead.
     pub fn kill_all(&self, processes: &[Process]) -> Result<()> {
         for process in processes {
             let Some(pid) = process.pid.and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)) else {
                 continue;
             };
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).with_context(|| process.name.clone())?;
+            match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error).with_context(|| process.name.clone()),
+            }
         }
         Ok(())
     }

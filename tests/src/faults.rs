@@ -58,6 +58,11 @@ impl LoopDisk {
         Ok(())
     }
 
+    /// Whether it is mounted below the folder of one of these nodes of a cluster.
+    pub fn is_of(&self, cluster: &Path, nodes: &[String]) -> bool {
+        nodes.iter().any(|node| self.at.starts_with(cluster.join(node)))
+    }
+
     /// Takes it off. No process may have a file open in it.
     pub fn unmount(&mut self) -> Result<()> {
         run("umount", &[self.at.as_os_str()])?;

@@ -5,7 +5,7 @@
 //! program keeps its promises, and that a program with a seeded bug does not.
 //!
 //! Read in this order: [`cluster`], [`content`], [`oracle`], [`workload`], [`linear`], [`faults`], [`network`],
-//! [`suites`].
+//! [`votes`], [`suites`].
 
 pub mod cluster;
 pub mod content;
@@ -15,4 +15,5 @@ pub mod network;
 pub mod oracle;
 pub mod settings;
 pub mod suites;
+pub mod votes;
 pub mod workload;

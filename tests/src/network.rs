@@ -37,6 +37,12 @@ impl Cluster {
         self.ip(name, &["route", "add", "blackhole", &clients])
     }
 
+    /// Undoes [`Cluster::hide_from_clients`].
+    pub fn show_to_clients(&self, name: &str) -> Result<()> {
+        let clients = format!("10.87.{}.1", self.saved("cluster.env", "SUBNET")?);
+        self.ip(name, &["route", "del", "blackhole", &clients])
+    }
+
     /// Runs `ip` in the namespace of a process.
     fn ip(&self, name: &str, arguments: &[&str]) -> Result<()> {
         let space = format!("cairn-{}-{name}", self.saved("cluster.env", "SUBNET")?);

@@ -9,7 +9,7 @@ use cairn_tests::suites::chaos;
 #[test]
 fn what_clients_see_of_masters_under_chaos_is_linearizable() {
     let asked = std::env::var("CAIRN_CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let rounds = asked.unwrap_or(by_effort(6, 22, 120));
+    let rounds = asked.unwrap_or(by_effort(6, 20, 120));
     let told = chaos::run(None, seed(), rounds).unwrap();
     let chaos::Report { rounds, known, unknown, faults, again_ms, terms } = told;
     let at = |percent: usize| again_ms.get((again_ms.len() * percent / 100).min(again_ms.len() - 1));

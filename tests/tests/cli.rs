@@ -393,3 +393,60 @@ fn times_of_files_without_one_are_those_of_the_download() {
     std::fs::remove_dir_all(folder).unwrap();
     cluster.wipe().unwrap();
 }
+
+#[test]
+fn profiles_are_written_down_used_and_removed_and_never_show_a_secret() {
+    let cluster = one_node();
+    let folder = new_folder().unwrap();
+    let (access, secret) = &cluster.key;
+    let masters = cluster.processes().unwrap().remove(0).addresses.remove("node").unwrap();
+    let key = folder.join("key");
+    std::fs::write(&key, format!("{access}\n{secret}\n")).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(cluster.program());
+        for name in ["CAIRN_MASTERS", "CAIRN_ACCESS_KEY", "CAIRN_SECRET_KEY", "CAIRN_PROFILE", "CAIRN_ENDPOINT"] {
+            command.env_remove(name);
+        }
+        command.arg("--json").args(arguments).env("XDG_CONFIG_HOME", folder.join("config")).output().unwrap()
+    };
+    let code = |arguments: &[&str]| run(arguments).status.code();
+    assert_eq!(code(&["ls"]), Some(2), "nobody said where");
+    let add = ["profile", "add", "home", "--masters", &masters, "--key-file", text(&key)];
+    assert_eq!(code(&[&add[..], &["-n"]].concat()), Some(0));
+    assert!(!folder.join("config").exists(), "a dry run wrote something");
+    assert_eq!((code(&add), code(&add)), (Some(0), Some(6)));
+    // The first one is meant where none is named.
+    assert_eq!(code(&["mb", "abc"]), Some(0));
+    let away = ["profile", "add", "away", "--masters", "http://127.0.0.1:1", "--credential-command", "echo hunter2"];
+    assert_eq!((code(&away), code(&["ls"])), (Some(0), Some(0)));
+    assert_eq!((code(&["profile", "use", "away"]), code(&["ls"])), (Some(0), Some(4)), "its command prints no key");
+    assert_eq!((code(&["ls", "--profile", "home"]), code(&["ls", "cairn://home@abc"])), (Some(0), Some(0)));
+    for refused in [&["profile", "use", "none"][..], &["profile", "rm", "none"]] {
+        assert_eq!(code(refused), Some(5));
+    }
+    for wrong in
+        [&["profile", "add", "x"][..], &["profile", "add", "x", "--masters", "h:1"], &["profile", "add", "a b"]]
+    {
+        assert_eq!(code(wrong), Some(2), "{wrong:?}");
+    }
+    let config = folder.join("config/cairn/config.toml");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&config).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let listed = run(&["profile", "ls"]);
+    let lines = String::from_utf8(listed.stdout).unwrap();
+    assert!(!lines.contains(secret) && !lines.contains("hunter2"), "{lines}");
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown: Vec<_> = lines.iter().filter(|line| line["type"] == "profile").map(|line| &line["profile"]).collect();
+    assert_eq!(shown, ["away", "home"]);
+    assert!(lines[0]["current"] == true && lines[0]["credential_command"] == true && lines[1]["current"] == false);
+    assert_eq!(&lines[1]["access_key"], access);
+    assert_eq!(
+        (code(&["profile", "rm", "away"]), code(&["profile", "use", "home"]), code(&["ls"])),
+        (Some(0), Some(0), Some(0))
+    );
+    assert_eq!(code(&["profile", "rm", "home"]), Some(0));
+    assert!(!std::fs::read_to_string(&config).unwrap().contains(secret), "the secret is still there");
+    std::fs::remove_dir_all(folder).unwrap();
+    cluster.wipe().unwrap();
+}

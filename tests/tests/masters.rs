@@ -5,7 +5,7 @@
 
 use cairn_tests::settings::{by_effort, report, seed};
 use cairn_tests::suites::masters::{self, Failovers, Loss};
-use cairn_tests::suites::{backup, full_master};
+use cairn_tests::suites::{backup, full_master, lost_answers};
 
 /// Writes go on within this time, whatever was lost, on a busy machine with two cores that runs everything.
 const PATIENCE_MS: u64 = 3_500;
@@ -73,4 +73,12 @@ fn a_leader_whose_disk_is_full_steps_aside_and_comes_back() {
 #[test]
 fn a_master_with_an_old_copy_of_its_folder_is_refused() {
     masters::an_old_copy_is_refused().unwrap();
+}
+
+#[test]
+fn an_answer_that_is_lost_after_the_commit_is_given_again() {
+    let counted = lost_answers::of_the_leader(None, seed(), by_effort(2, 4, 30)).unwrap();
+    println!("{counted:?}");
+    assert!(counted.acknowledged > 20 * counted.rounds, "too little load to mean anything");
+    report(counted.rounds, counted.acknowledged).unwrap();
 }

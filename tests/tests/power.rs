@@ -1,4 +1,4 @@
-//! Power cuts of the whole cluster under load.
+//! Power cuts under load: of the whole cluster, and of some of its nodes.
 
 use cairn_tests::cluster::{Plan, Shape, new_folder};
 use cairn_tests::faults::{LoopDisk, drop_caches};
@@ -40,6 +40,14 @@ fn a_power_cut_loses_what_was_not_synced_and_nothing_else() {
 fn power_cuts_of_all_nodes_lose_nothing_acknowledged() {
     let plan = Plan { replicas: Some(3), ..Plan::new(Shape::Nodes(3)) };
     let counted = power::whole_cluster(plan, seed(), by_effort(5, 20, 100)).unwrap();
+    println!("{counted:?}");
+    assert!(counted.acknowledged > 20 * counted.rounds, "too little load to mean anything");
+    report(counted.rounds, counted.acknowledged + counted.reads).unwrap();
+}
+
+#[test]
+fn power_cuts_of_one_master_of_all_masters_and_of_the_chunkserver_lose_nothing_acknowledged() {
+    let counted = power::some_nodes(None, seed(), by_effort(3, 6, 200)).unwrap();
     println!("{counted:?}");
     assert!(counted.acknowledged > 20 * counted.rounds, "too little load to mean anything");
     report(counted.rounds, counted.acknowledged + counted.reads).unwrap();

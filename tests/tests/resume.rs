@@ -146,3 +146,57 @@ fn a_download_that_is_killed_fetches_the_rest_when_it_is_repeated() {
     std::fs::remove_dir_all(folder).unwrap();
     cluster.wipe().unwrap();
 }
+
+#[test]
+fn an_upload_through_the_http_api_that_is_killed_sends_the_rest_when_it_is_repeated() {
+    let cluster = three_nodes();
+    let folder = new_folder().unwrap();
+    let (file, state) = (folder.join("f"), folder.join("state"));
+    let length = 400 * MIB;
+    let body = Body { seed: 5, length };
+    std::fs::write(&file, body.bytes()).unwrap();
+    let arguments = ["--endpoint", &cluster.api, "--direct=never", "--json", "put", text(&file), "cairn://abc/f"];
+    let command = || {
+        let mut command = cluster.cli_command(&arguments);
+        command.env("XDG_STATE_HOME", &state);
+        command
+    };
+    let mut putting = command().stdout(std::process::Stdio::null()).spawn().unwrap();
+    let begun = soon(|| sent(&cluster) > 100 * MIB);
+    putting.kill().unwrap();
+    putting.wait().unwrap();
+    let before = sent(&cluster);
+    assert!(begun && before < length * 3 / 4, "it was not killed in the middle: {before}");
+    assert_eq!(cluster.cli(&["stat", "abc/f"]).unwrap().status.code(), Some(5), "half an upload is visible");
+    let kept = || std::fs::read_dir(state.join("cairn/uploads")).unwrap().count();
+    assert_eq!(kept(), 1);
+    let put = command().output().unwrap();
+    assert!(put.status.success(), "{put:?}");
+    let told: serde_json::Value =
+        serde_json::from_slice(put.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    let (whole, found) = (sent(&cluster), told["found"].as_u64().unwrap());
+    println!(
+        "killed after {} MiB; {} found; both together sent {} of {} MiB",
+        before / MIB,
+        found / MIB,
+        whole / MIB,
+        length / MIB
+    );
+    // A piece may have been on its way when it was killed.
+    assert!(found > 64 * MIB && whole < length + 48 * MIB, "{whole} bytes were sent for {length}, {found} were there");
+    assert!(cluster.fetch_from("abc", "f").unwrap() == body.bytes());
+    assert_eq!(kept(), 0, "what is finished is kept");
+
+    // An upload of what is no longer in the file does not go on.
+    let mut putting = command().stdout(std::process::Stdio::null()).spawn().unwrap();
+    assert!(soon(|| sent(&cluster) > whole + 40 * MIB));
+    putting.kill().unwrap();
+    putting.wait().unwrap();
+    let changed = Body { seed: 6, length };
+    std::fs::write(&file, changed.bytes()).unwrap();
+    let put = command().output().unwrap();
+    assert!(put.status.success(), "{put:?}");
+    assert!(cluster.fetch_from("abc", "f").unwrap() == changed.bytes());
+    std::fs::remove_dir_all(folder).unwrap();
+    cluster.wipe().unwrap();
+}

@@ -4,7 +4,7 @@ use anyhow::Result;
 use cairn_tests::cluster::{Plan, Shape};
 use cairn_tests::settings::seed;
 use cairn_tests::suites::rot::{Damage, all_copies, restart_after_rot, upload_heals};
-use cairn_tests::suites::{dry_disk, epochs, kills, masters, power, quorum};
+use cairn_tests::suites::{dry_disk, epochs, kills, lost_answers, masters, power, quorum};
 
 /// The suite must fail, with an error that is about the promise and not about the suite itself.
 fn must_be_caught<T>(bug: &str, signs: &[&str], result: Result<T>) {
@@ -16,7 +16,7 @@ fn must_be_caught<T>(bug: &str, signs: &[&str], result: Result<T>) {
     assert!(signs.iter().any(|sign| error.contains(sign)), "{bug}: the suite failed for another reason: {error}");
 }
 
-const LOST: &[&str] = &["was read; acknowledged was", "reading ", "the listing", "does not start again"];
+const LOST: &[&str] = &["was read; acknowledged was", "reading ", "the listing", "does not start again", "had stored"];
 
 fn three_nodes(bug: &'static str) -> Plan {
     Plan { replicas: Some(3), bug: Some(bug), ..Plan::new(Shape::Nodes(3)) }
@@ -86,4 +86,16 @@ fn bytes_that_are_not_verified_are_noticed() {
 fn a_master_whose_state_is_another_is_noticed() {
     let bug = "diverge-as-third";
     must_be_caught(bug, &["is not that of the others", "a master has ended"], masters::states_agree(Some(bug)));
+}
+
+#[test]
+fn a_retry_that_is_executed_again_is_noticed_when_answers_are_lost() {
+    let bug = "retry-executed-twice";
+    must_be_caught(bug, &["was refused"], lost_answers::of_the_leader(Some(bug), seed(), 10));
+}
+
+#[test]
+fn votes_and_entries_that_are_not_synced_are_missed_when_single_masters_lose_power() {
+    let bug = "skip-log-sync";
+    must_be_caught(bug, LOST, power::some_nodes(Some(bug), seed(), 12));
 }

@@ -1,8 +1,8 @@
 //! The command line of the client: verbs and the flags that all of them share.
 
 use crate::commands::{
-    admin, bench, cat, checksum, completion, cp, diff, du, find, get, locate, ls, mb, mv, outline, presign, put, rb,
-    rm, s3_config, stat, sync, uploads, verify,
+    admin, bench, cat, checksum, completion, cp, diff, du, find, get, locate, ls, mb, mv, outline, presign, profile,
+    put, rb, rm, s3_config, stat, sync, uploads, verify,
 };
 use crate::output::OutputArgs;
 use crate::profile::ConnectionArgs;
@@ -86,6 +86,9 @@ pub(crate) enum Verb {
     Uploads(uploads::UploadsVerb),
     /// Print settings for programs that speak S3
     S3Config(s3_config::S3ConfigArgs),
+    /// Clusters by name, in the configuration file
+    #[command(subcommand)]
+    Profile(profile::ProfileVerb),
     /// Look why something does not work, and say what to do
     Doctor,
     /// Put an S3 endpoint or the cluster under load, and show how it answers
@@ -125,6 +128,7 @@ impl Verb {
             Verb::Presign(_) => "presign",
             Verb::Uploads(verb) => verb.name(),
             Verb::S3Config(_) => "s3-config",
+            Verb::Profile(verb) => verb.name(),
             Verb::Doctor => "doctor",
             Verb::Bench(_) => "bench",
             Verb::Completion(_) => "completion",
@@ -147,6 +151,7 @@ impl Verb {
             Verb::Admin(verb) => verb.dry_run(),
             Verb::Sync(args) => args.dry.dry_run,
             Verb::Uploads(verb) => verb.dry_run(),
+            Verb::Profile(verb) => verb.dry_run(),
             Verb::Ls(_) | Verb::Stat(_) | Verb::Cat(_) | Verb::Du(_) | Verb::Where(_) | Verb::Version => false,
             Verb::Find(_) | Verb::Tree(_) | Verb::Diff(_) | Verb::Verify(_) | Verb::Checksum(_) => false,
             Verb::Presign(_) | Verb::S3Config(_) | Verb::Doctor | Verb::Bench(_) | Verb::Completion(_) => false,
@@ -200,6 +205,9 @@ mod tests {
             &["admin", "master", "remove", "n"],
             &["admin", "master", "transfer", "n"],
             &["admin", "master", "voters", "5"],
+            &["profile", "add", "n", "--masters", "http://h:1"],
+            &["profile", "use", "n"],
+            &["profile", "rm", "n"],
         ];
         let reading: &[&[&str]] = &[
             &["ls"],
@@ -215,6 +223,7 @@ mod tests {
             &["presign", "abc/x"],
             &["uploads", "ls", "abc"],
             &["s3-config", "aws"],
+            &["profile", "ls"],
             &["doctor"],
             &["bench", "abc"],
             &["completion", "bash"],
@@ -260,6 +269,7 @@ mod tests {
             "presign",
             "uploads",
             "s3-config",
+            "profile",
             "doctor",
             "bench",
             "completion",

@@ -2,25 +2,26 @@
 
 use crate::address::Remote;
 use crate::failure::{Exit, Failure};
-use crate::profile::{ConfigFile, ConnectionArgs, Settings};
-use crate::relay::{Direct, Relay};
+use crate::profile::{ConfigFile, ConnectionArgs, Settings, variable};
 use cairn_client::{Client, ClientConfig};
 use cairn_common::seam::TlsTrust;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Clients by profile; `None` is the current one.
 pub(crate) struct Clients {
     flags: ConnectionArgs,
-    /// Of profiles whose bytes go through a gateway from now on.
-    relays: Mutex<BTreeMap<Option<String>, Arc<Relay>>>,
     connected: tokio::sync::Mutex<BTreeMap<Option<String>, Client>>,
 }
 
 impl Clients {
     /// Nothing is connected yet.
     pub(crate) fn new(flags: ConnectionArgs) -> Clients {
-        Clients { flags, relays: Mutex::default(), connected: tokio::sync::Mutex::default() }
+        Clients { flags, connected: tokio::sync::Mutex::default() }
+    }
+
+    /// The flags that say where and as whom.
+    pub(crate) fn flags(&self) -> &ConnectionArgs {
+        &self.flags
     }
 
     /// The client for an address.
@@ -51,35 +52,6 @@ impl Clients {
         read.map(Some).map_err(|error| Failure::local(&path, "read the certificates to trust", &error))
     }
 
-    /// The way through a gateway, if bytes are to go that way.
-    pub(crate) fn relay(&self, profile: Option<&str>) -> Result<Option<Arc<Relay>>, Failure> {
-        if self.flags.direct == Direct::Never {
-            return self.way_through(profile).map(Some);
-        }
-        let relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(relays.get(&profile.map(str::to_owned)).cloned())
-    }
-
-    /// The way through a gateway for the case that chunkservers cannot be reached, if that is allowed and it is known where it is. Later
-    /// files of that cluster go that way from the start.
-    pub(crate) fn fall_back(&self, profile: Option<&str>) -> Result<Option<Arc<Relay>>, Failure> {
-        if self.flags.direct != Direct::Auto || self.settings(profile)?.endpoint.is_none() {
-            return Ok(None);
-        }
-        self.way_through(profile).map(Some)
-    }
-
-    fn way_through(&self, profile: Option<&str>) -> Result<Arc<Relay>, Failure> {
-        let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = relays.get(&profile.map(str::to_owned)).cloned();
-        if let Some(relay) = known {
-            return Ok(relay);
-        }
-        let relay = Arc::new(Relay::new(&self.settings(profile)?)?);
-        relays.insert(profile.map(str::to_owned), Arc::clone(&relay));
-        Ok(relay)
-    }
-
     /// Lets copies beyond the write quorum finish, and ends the sessions.
     pub(crate) async fn close(&self) {
         for client in self.connected.lock().await.values() {
@@ -89,14 +61,13 @@ impl Clients {
 
     /// The settings of a profile; `None`: the current one.
     pub(crate) fn settings(&self, profile: Option<&str>) -> Result<Settings, Failure> {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let file = match ConfigFile::path(env) {
+        let file = match ConfigFile::path(variable) {
             Some(path) => ConfigFile::read(&path)?,
             None => ConfigFile::default(),
         };
         match profile {
             Some(name) => file.named(name),
-            None => file.current(&self.flags, env),
+            None => file.current(&self.flags, variable),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Which cluster, as whom: flags, then the environment, then `$XDG_CONFIG_HOME/cairn/config.toml`.
 //!
 //! ```toml
-//! [profile.default]
+//! current = "home"                            # the profile that is meant where none is named; else `default`
+//!
+//! [profile.home]
 //! masters = ["https://node-1:7070", "https://node-2:7070"]
 //! s3_endpoint = "https://node-1:9000"         # for presign and s3-config
 //! ca_file = "/etc/cairn/ca.pem"
 //! credential_command = "pass show cairn"      # prints two lines: access key, secret
 //! ```
 //!
-//! An address `cairn://NAME@bucket/key` means profile NAME as the file has it, whatever flags and environment say, so that
+//! `cairn profile` changes it (`editing`). An address `cairn://NAME@bucket/key` means profile NAME as the file has it, whatever flags and environment say, so that
 //! two clusters can meet in one command.
 
 use crate::failure::{Exit, Failure};
@@ -53,6 +55,8 @@ pub(crate) struct ConnectionArgs {
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfigFile {
+    /// The profile that is meant where none is named.
+    current: Option<String>,
     #[serde(default)]
     profile: BTreeMap<String, Profile>,
 }
@@ -68,6 +72,23 @@ struct Profile {
     secret_key: Option<String>,
     credential_command: Option<String>,
     ca_file: Option<PathBuf>,
+}
+
+/// A profile that is to be written down.
+#[derive(Default)]
+pub(crate) struct NewProfile {
+    /// Base URLs of masters.
+    pub(crate) masters: Vec<String>,
+    /// URL of the HTTP API.
+    pub(crate) endpoint: Option<String>,
+    /// URL of the S3 API.
+    pub(crate) s3_endpoint: Option<String>,
+    /// Certificates to trust, by their path from the root.
+    pub(crate) ca_file: Option<String>,
+    /// What prints the key.
+    pub(crate) credential_command: Option<String>,
+    /// Access key and secret.
+    pub(crate) key: Option<(String, String)>,
 }
 
 /// Where the access key comes from.
@@ -125,7 +146,8 @@ impl ConfigFile {
         Ok(file)
     }
 
-    fn parse(text: &str) -> Result<ConfigFile, Failure> {
+    /// Reads the text of such a file. The error quotes nothing of it but names of keys.
+    pub(crate) fn parse(text: &str) -> Result<ConfigFile, Failure> {
         // The error names line and key, but must not quote the line: it may hold a secret.
         toml::from_str(text).map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
@@ -147,7 +169,7 @@ impl ConfigFile {
         flags: &ConnectionArgs,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, Failure> {
-        let chosen = flags.profile.clone().or_else(|| env("CAIRN_PROFILE"));
+        let chosen = self.chosen(flags, &env);
         let name = chosen.as_deref().unwrap_or(DEFAULT);
         let profile = match self.profile.get(name) {
             Some(profile) => profile.clone(),
@@ -177,11 +199,45 @@ impl ConfigFile {
         Ok(Settings { masters, endpoint, s3_endpoint, credential, ca_file })
     }
 
-    fn no_profile(&self, name: &str) -> Failure {
+    fn chosen(&self, flags: &ConnectionArgs, env: impl Fn(&str) -> Option<String>) -> Option<String> {
+        flags.profile.clone().or_else(|| env("CAIRN_PROFILE")).or_else(|| self.current.clone())
+    }
+
+    /// The name of the current profile: by flag, environment, this file.
+    pub(crate) fn current_name(&self, flags: &ConnectionArgs, env: impl Fn(&str) -> Option<String>) -> String {
+        self.chosen(flags, env).unwrap_or_else(|| DEFAULT.to_owned())
+    }
+
+    /// The names of all profiles, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.profile.keys().map(String::as_str)
+    }
+
+    /// Whether there is a profile of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.profile.contains_key(name)
+    }
+
+    /// Whether there is no profile.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.profile.is_empty()
+    }
+
+    /// The failure of naming a profile that is not there.
+    pub(crate) fn no_profile(&self, name: &str) -> Failure {
         let known = self.profile.keys().cloned().collect::<Vec<_>>().join(", ");
-        let advice = if known.is_empty() { "there is none yet".to_owned() } else { format!("there are: {known}") };
+        let advice = if known.is_empty() {
+            "there is none yet: cairn profile add".to_owned()
+        } else {
+            format!("there are: {known}")
+        };
         Failure::new(Exit::Usage, format!("there is no profile {name:?} in the configuration")).advise(advice)
     }
+}
+
+/// A variable of the environment; an empty one counts as none.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Profile {
@@ -319,6 +375,14 @@ mod tests {
         assert_eq!(file.named("other").err().unwrap().exit, Exit::Usage);
         assert_eq!(file.current(&none, env(&[("CAIRN_PROFILE", "x")])).err().unwrap().exit, Exit::Usage);
         assert!(ConfigFile::default().current(&none, env(&[])).is_ok());
+        // The file says which is meant, unless somebody else does.
+        let chosen = ConfigFile { current: Some("work".to_owned()), ..file.clone() };
+        assert!(chosen.current(&none, env(&[])).unwrap() == work);
+        assert_eq!(chosen.current(&none, env(&[("CAIRN_PROFILE", "default")])).unwrap().masters, ["http://a:1"]);
+        assert_eq!(
+            (chosen.current_name(&none, env(&[])), file.current_name(&none, env(&[]))),
+            ("work".into(), "default".into())
+        );
     }
 
     #[test]

@@ -5,12 +5,16 @@ use crate::clients::Clients;
 use crate::commands;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, OutputArgs, Summary, error_json};
+use crate::route::Routes;
 use crate::transfer::Tally;
 use cairn_common::seam::{Clock as _, Pool, SystemClock};
 use clap::Parser as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long threads that still read or write locally may take to notice that the command has ended.
 const THREADS_PATIENCE: Duration = Duration::from_secs(2);
@@ -21,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) out: Output,
     /// The clusters it talks to.
     pub(crate) clients: Clients,
+    /// The ways that bytes go.
+    pub(crate) routes: Routes,
     /// Items at once.
     pub(crate) jobs: usize,
     /// Threads for local files: one for each item, and one that looks ahead.
@@ -61,6 +67,7 @@ async fn run(cli: Cli) -> Exit {
     let jobs = usize::from(jobs);
     let session = Session {
         out: Output::new(output, verb.body_on_stdout()),
+        routes: Routes::new(connection.direct),
         clients: Clients::new(connection),
         jobs,
         pool: Pool::new(jobs + 1),
@@ -108,7 +115,14 @@ fn start_log(flags: &OutputArgs) {
         _ => tracing::Level::DEBUG,
     };
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
-    if flags.json { builder.json().init() } else { builder.with_ansi(false).init() }
+    // It tells each certificate that is not trusted as an error of its own, at every attempt; ours says it once, and what to do.
+    let untrusted = if level < tracing::Level::DEBUG { LevelFilter::OFF } else { LevelFilter::DEBUG };
+    let filter = Targets::new().with_default(level).with_target("rustls_platform_verifier", untrusted);
+    if flags.json {
+        builder.json().finish().with(filter).init();
+    } else {
+        builder.with_ansi(false).finish().with(filter).init();
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +131,7 @@ impl Session {
     pub(crate) fn for_tests() -> Session {
         let flags = OutputArgs { quiet: true, ..OutputArgs::default() };
         let clients = Clients::new(crate::profile::ConnectionArgs::default());
-        Session { out: Output::new(flags, false), clients, jobs: 2, pool: Pool::new(3) }
+        let routes = Routes::new(crate::relay::Direct::Auto);
+        Session { out: Output::new(flags, false), clients, routes, jobs: 2, pool: Pool::new(3) }
     }
 }

@@ -30,6 +30,8 @@ pub const SEEDED_BUGS: &[&str] = &[
     "count-receipts-of-dead-volumes",
     "commit-below-quorum",
     "retry-executed-twice",
+    "retry-after-session-end",
+    "position-outside-batch",
     "diverge-as-third",
     "read-only-newest-epoch",
     // Client; it has commit-below-quorum as well.

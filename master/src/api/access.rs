@@ -91,9 +91,10 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         MasterRequest::Membership { .. } | MasterRequest::Buckets => Need::Someone,
         MasterRequest::WriteTokens { bucket, .. } => Need::Rights(vec![(bucket, Scope::Any, Right::Write)]),
         MasterRequest::Bucket { name } => Need::Rights(vec![(name, Scope::Any, Right::List)]),
-        MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } | MasterRequest::Where { path, .. } => {
-            one(path, Right::Read)
-        }
+        MasterRequest::Stat { path, .. }
+        | MasterRequest::Open { path, .. }
+        | MasterRequest::FileParts { path, .. }
+        | MasterRequest::Where { path, .. } => one(path, Right::Read),
         MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. } => Need::Ticket,
         MasterRequest::List(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
@@ -201,8 +202,8 @@ impl Who {
     /// what it says itself, comes to that (see [`super::policy`]).
     pub(super) fn may(&self, need: &Need<'_>) -> bool {
         match (need, self) {
-            (Need::Ticket | Need::Session, _) => true,
-            (Need::Someone, Who::Key(_) | Who::Node { .. }) => true,
+            (Need::Ticket, _) => true,
+            (Need::Someone | Need::Session, Who::Key(_) | Who::Node { .. }) => true,
             (Need::Gateway, Who::Node { gateway, .. }) => *gateway,
             (Need::Node(None), Who::Node { .. }) => true,
             (Need::Node(Some(wanted)), Who::Node { node, .. }) => node == wanted,

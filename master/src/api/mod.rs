@@ -98,6 +98,10 @@ impl MasterServer {
             MasterRequest::Parts { path, upload, after, limit } => {
                 self.scan(move |view| query::parts(view, &path, upload, after, limit)).await.map(MasterReply::Parts)
             }
+            MasterRequest::FileParts { path, version, after, limit } => {
+                let page = self.look(|view| query::file_parts(view, &path, version, after, limit))?;
+                Ok(MasterReply::FileParts(Box::new(page)))
+            }
             MasterRequest::Uploads { bucket, prefix, delimiter, after, limit } => {
                 let uploads = move |view: &dyn MetaView| {
                     query::uploads(view, &bucket, &prefix, delimiter.as_deref(), after.as_ref(), limit)

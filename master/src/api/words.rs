@@ -26,7 +26,7 @@ pub(super) fn actions(request: &MasterRequest, right: Right, stated: Option<Acti
         }
         // Bytes are bytes, whatever they are wanted for.
         MasterRequest::Open { version, .. } => vec![read(version.is_some())],
-        MasterRequest::Where { .. } => vec![Action::GetObject],
+        MasterRequest::FileParts { version, .. } => vec![read(version.is_some())],
         MasterRequest::WriteTokens { .. } => vec![Action::PutObject],
         MasterRequest::Bucket { .. } => vec![stated.unwrap_or(Action::ListBucket)],
         MasterRequest::List(_) => vec![Action::ListBucket],
@@ -34,7 +34,7 @@ pub(super) fn actions(request: &MasterRequest, right: Right, stated: Option<Acti
         MasterRequest::Uploads { .. } => vec![Action::ListBucketMultipartUploads],
         MasterRequest::Parts { .. } => vec![Action::ListMultipartUploadParts],
         MasterRequest::Write { command, .. } => of_command(command, right, stated),
-        _ => Vec::new(),
+        _ => of_right(right),
     }
 }
 
@@ -62,12 +62,21 @@ fn of_command(command: &Command, right: Right, stated: Option<Action>) -> Vec<Ac
         Command::CopyFile(copy) if right == Right::Read => {
             vec![if copy.from_version.is_some() { Action::GetObjectVersion } else { Action::GetObject }]
         }
-        _ => match right {
-            Right::Read => vec![Action::GetObject],
-            Right::Write => [Action::PutObject].into_iter().chain(beside(command)).collect(),
-            Right::Delete => vec![Action::DeleteObject],
-            Right::List | Right::Admin => Vec::new(),
-        },
+        _ => of_right(right)
+            .into_iter()
+            .chain(if right == Right::Write { beside(command) } else { Vec::new() })
+            .collect(),
+    }
+}
+
+/// What a right is, if no more is said.
+fn of_right(right: Right) -> Vec<Action> {
+    match right {
+        Right::Read => vec![Action::GetObject],
+        Right::Write => vec![Action::PutObject],
+        Right::Delete => vec![Action::DeleteObject],
+        Right::List => vec![Action::ListBucket],
+        Right::Admin => Vec::new(),
     }
 }
 
@@ -76,7 +85,7 @@ fn with_bypass(action: Action, bypass: bool) -> Vec<Action> {
 }
 
 /// What a write does beside storing bytes, each of which is an action of its own.
-fn beside(command: &Command) -> impl Iterator<Item = Action> {
+fn beside(command: &Command) -> Vec<Action> {
     let attributes = match command {
         Command::CommitFile(commit) => Some(&commit.attributes),
         Command::BeginMultipart { attributes, .. } => Some(attributes),
@@ -90,7 +99,7 @@ fn beside(command: &Command) -> impl Iterator<Item = Action> {
             (attributes.lock.legal_hold, Action::PutObjectLegalHold),
         ]
     });
-    each.into_iter().flatten().filter_map(|(does, action)| does.then_some(action))
+    each.into_iter().flatten().filter_map(|(does, action)| does.then_some(action)).collect()
 }
 
 /// What a change of settings is; quotas and public prefixes are not of S3.

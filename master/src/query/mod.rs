@@ -12,6 +12,7 @@ mod heal;
 mod lifecycle;
 mod list;
 mod page;
+mod parts;
 mod place;
 mod session;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, reba
 pub use lifecycle::{LifecycleWork, lifecycle_buckets, lifecycle_work};
 pub use list::list;
 pub use page::{Page, PageLimits, Stretch, page};
+pub use parts::file_parts;
 pub use session::{SessionInfo, oldest_window, session, sessions_due, window_end};
 pub use upload::{StagingInfo, parts, staging, uploads};
 pub use versions::versions;

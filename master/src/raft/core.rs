@@ -83,6 +83,8 @@ pub(super) struct Core<L: LogStore> {
     entries: u64,
     /// Term, vote and commit index that are not stored yet, because nothing depended on them alone.
     unsaved: Option<HardState>,
+    /// Term and vote that are stored.
+    voted: (u64, u64),
     /// For how many ticks members have been about to fetch the state.
     fetching: BTreeMap<u64, u32>,
     snapshots: Option<Arc<dyn SnapshotSource>>,
@@ -123,6 +125,9 @@ fn open<L: LogStore>(config: &CoreConfig, mut log: L) -> Result<RawNode<CachedLo
 impl<L: LogStore> Core<L> {
     pub(super) fn open(config: CoreConfig, log: L) -> Result<Core<L>, LogError> {
         let raw = open(&config, log)?;
+        let voted = (raw.raft.term, raw.raft.vote);
+        let last = raw.raft.raft_log.last_index();
+        tracing::info!(term = voted.0, vote = voted.1, last, applied = config.applied.0, "the log is open");
         Ok(Core {
             run: config.run,
             raw,
@@ -136,6 +141,7 @@ impl<L: LogStore> Core<L> {
             stamp: config.applied.1,
             entries: 0,
             unsaved: None,
+            voted,
             fetching: BTreeMap::new(),
             snapshots: config.snapshots,
         })
@@ -470,7 +476,14 @@ impl<L: LogStore> Core<L> {
             return Ok(());
         }
         let hard_state = self.unsaved.take();
-        self.raw.mut_store().append(ready.entries(), hard_state.as_ref()).map_err(|error| error.to_string())
+        self.raw.mut_store().append(ready.entries(), hard_state.as_ref()).map_err(|error| error.to_string())?;
+        if let Some(HardState { term, vote, .. }) = hard_state
+            && (term, vote) != self.voted
+        {
+            self.voted = (term, vote);
+            tracing::info!(term, vote, "the vote is stored");
+        }
+        Ok(())
     }
 
     fn hand_on(&mut self, entries: Vec<Entry>, effects: &mut dyn Effects) -> Result<(), String> {

@@ -36,7 +36,11 @@ pub(super) fn once(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Outcome, Stor
 /// Takes a command into its session; or the answer that it gets without being executed.
 fn admit(tx: &mut Tx<'_>, place: SessionSequence) -> Result<Option<Outcome>, StoreError> {
     let SessionSequence { session, sequence, lowest } = place;
-    let Some(progress) = tx.get(&ProgressKey(session))? else { return Ok(Some(Err(Refusal::SessionEnded))) };
+    let progress = match tx.get(&ProgressKey(session))? {
+        Some(progress) => progress,
+        None if seeded_bug("retry-after-session-end") => return Ok(None),
+        None => return Ok(Some(Err(Refusal::SessionEnded))),
+    };
     let seen = sequence < progress.next && !seeded_bug("retry-executed-twice");
     if seen && let Some(answer) = tx.get(&AnswerKey { session, sequence })? {
         return Ok(Some(answer));

@@ -40,11 +40,11 @@ fn three_masters(bug: Option<&'static str>) -> Plan {
     Plan { replicas: Some(1), bug, ..Plan::new(Shape::Split { masters: 3, chunkservers: 1, gateways: 0 }) }
 }
 
-/// Names of the members, the leader first.
+/// Names of the members: the leader first, then those that vote.
 pub(super) fn leader_first(cluster: &Cluster) -> Result<Vec<String>> {
     let mut members = cluster.cli_json(&["admin", "master", "ls"])?;
     members.retain(|member| member["type"] == "master");
-    members.sort_by_key(|member| member["role"] != "leader");
+    members.sort_by_key(|member| (member["role"] != "leader", member["role"] != "voter"));
     let names = members.iter().map(|member| member["name"].as_str().unwrap_or_default().to_owned());
     Ok(names.collect())
 }

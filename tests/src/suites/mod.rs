@@ -9,6 +9,7 @@ pub mod epochs;
 pub mod full_master;
 pub mod healing;
 pub mod kills;
+pub mod lost_answers;
 pub mod masters;
 pub mod memory;
 pub mod power;

@@ -1,16 +1,14 @@
 //! `diff`: in what two trees differ. Sizes and roots tell; bytes are read only of stored files that were cut in different ways.
 
 use super::records::address;
-use super::sync::Tree;
+use super::sync::{Compared, Tree};
 use crate::compare::is_same;
 use crate::failure::{Exit, Failure};
-use crate::filter::FilterArgs;
 use crate::output::{Column, Record, left, right};
 use crate::pairs::{Pair, Place, Side, pairs};
 use crate::run::Session;
 use crate::transfer::{Did, Tally, each};
 use crate::units::{printable, size};
-use crate::walk::Links;
 use cairn_client::{Client, GetOptions};
 use cairn_common::file::ETags;
 use cairn_common::name::FilePath;
@@ -29,14 +27,8 @@ pub(crate) struct DiffArgs {
     /// Another; at least one of both is an address
     #[arg(value_name = "OTHER")]
     other: OsString,
-    /// Files of the same size are the same
-    #[arg(long)]
-    size_only: bool,
-    /// Symbolic links in a folder
-    #[arg(long, value_enum, default_value_t)]
-    links: Links,
     #[command(flatten)]
-    filter: FilterArgs,
+    compared: Compared,
 }
 
 /// A difference.
@@ -99,10 +91,11 @@ pub(crate) async fn run(session: &Session, args: DiffArgs) -> Result<Tally, Fail
         (_, Tree::Remote(_, client)) | (Tree::Remote(_, client), _) => client.clone(),
         _ => return Err(Failure::new(Exit::Usage, "both sides are local").advise("diff -r compares folders")),
     };
-    let filter = args.filter.build()?;
-    let both = pairs(one.files(session, args.links, &filter), other.files(session, args.links, &filter));
+    let Compared { size_only, links, filter } = args.compared;
+    let filter = filter.build()?;
+    let both = pairs(one.files(session, links, &filter), other.files(session, links, &filter));
     let differences = AtomicU64::new(0);
-    let compared = Comparison { session, one: &one, client: &client, size_only: args.size_only };
+    let compared = Comparison { session, one: &one, client: &client, size_only };
     let (differences, compared) = (&differences, &compared);
     let mut tally = each(session, both, |pair| async move {
         if let Some(record) = compared.difference(pair).await? {

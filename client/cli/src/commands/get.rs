@@ -232,17 +232,13 @@ async fn either_way(
     if kept == info.length {
         return Ok(stream::empty().boxed());
     }
-    let profile = from.profile.as_deref();
     let mut rest = rest.peekable();
-    let mut relay = session.clients.relay(profile)?;
+    let mut relay = session.routes.of(session, from, client).await?;
     if relay.is_none()
         && let Some(Err(error @ GetError::ChunkUnreadable { .. })) = Pin::new(&mut rest).peek().await
         && error.kind() == ErrorKind::Unavailable
     {
-        relay = session.clients.fall_back(profile)?;
-        if relay.is_some() {
-            session.out.note("the chunkservers cannot be reached from here; going through the HTTP API");
-        }
+        relay = session.routes.fall_back(session, from).await?;
     }
     let Some(relay) = relay else { return Ok(rest.map_err(Failure::from).boxed()) };
     let path = from.file()?;

@@ -17,6 +17,7 @@ pub(crate) mod mb;
 pub(crate) mod mv;
 pub(crate) mod outline;
 pub(crate) mod presign;
+pub(crate) mod profile;
 pub(crate) mod put;
 pub(crate) mod rb;
 mod records;
@@ -59,6 +60,7 @@ pub(crate) async fn execute(session: &Session, verb: Verb) -> Result<Tally, Fail
         Verb::Presign(args) => presign::run(session, &args),
         Verb::Uploads(verb) => uploads::run(session, verb).await,
         Verb::S3Config(args) => s3_config::run(session, &args),
+        Verb::Profile(verb) => profile::run(session, verb),
         Verb::Doctor => doctor::run(session).await,
         Verb::Bench(args) => bench::run(session, args).await,
         Verb::Completion(args) => completion::run(session, &args),

@@ -230,7 +230,7 @@ async fn from_stdin(session: &Session, sending: &Sending, client: &Client, to: R
         session.out.action(&record, true)?;
         return Ok(Did::Done(0));
     }
-    if session.clients.relay(to.profile.as_deref())?.is_some() {
+    if session.routes.never_straight() {
         let failure = Failure::new(Exit::Unsupported, "standard input cannot go through the HTTP API").at(&to);
         return Err(failure.advise("store it in a file first, or put that with curl -T -"));
     }
@@ -259,8 +259,8 @@ pub(super) async fn from_file(
         session.out.action(&record, true)?;
         return Ok(Did::Done(metadata.len()));
     }
-    if let Some(relay) = session.clients.relay(to.profile.as_deref())? {
-        return relayed::put(session, &relay, sending, (path, &to), record).await;
+    if let Some(relay) = session.routes.of(session, &to, client).await? {
+        return relayed::put(session, (&relay, client), sending, (path, &to), record).await;
     }
     let (mut options, sent) = options(session, sending);
     if let Some(mtime) = metadata.modified().ok().and_then(mtime_text) {
@@ -272,9 +272,8 @@ pub(super) async fn from_file(
     let committed = match client.put(&file, body, options).await {
         Err(PutError::Source(error)) => return Err(local(&error)),
         Err(error @ PutError::ShortOfQuorum { .. }) if error.kind() == ErrorKind::Unavailable => {
-            let Some(relay) = session.clients.fall_back(to.profile.as_deref())? else { return Err(error.into()) };
-            session.out.note("too few chunkservers can be reached from here; going through the HTTP API");
-            return relayed::put(session, &relay, sending, (path, &to), record).await;
+            let Some(relay) = session.routes.fall_back(session, &to).await? else { return Err(error.into()) };
+            return relayed::put(session, (&relay, client), sending, (path, &to), record).await;
         }
         committed => committed?,
     };

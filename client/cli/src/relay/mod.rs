@@ -2,9 +2,9 @@
 //!
 //! Only bytes of files go this way; names, rights and manifests are still asked of the masters. So what comes back is checked here,
 //! chunk by chunk, against the manifest that the masters gave. Of a part of a chunk no hash is known: there the gateway is believed.
-//! What is sent carries its SHA-256,
-//! which the gateway compares before anything is visible.
+//! What is sent carries its SHA-256, which the gateway compares before anything is visible.
 
+pub(crate) mod kept;
 mod verified;
 
 pub(crate) use verified::verified;
@@ -25,9 +25,11 @@ use std::time::Duration;
 /// Bytes of a body that goes in one request; longer ones go in pieces of this size, as a resumable upload.
 pub(crate) const PIECE_BYTES: u64 = 16 << 20;
 /// Pieces that one upload may have, by the API's limit with some room.
-const PIECES_MAX: u64 = 900;
-/// How long an answer to one request may take.
+const PIECES_MAX: u64 = cairn_common::limits::APPENDED_PARTS_MAX as u64 * 9 / 10;
+/// How long an answer to one request may take, besides the sending of its body, and how long the body of an answer may stand still.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Slowest that a body is sent, in bytes a second.
+const PACE_BYTES: u64 = 64 << 10;
 /// Bytes of an error's body that are read.
 const PROBLEM_MAX_BYTES: usize = 16 << 10;
 
@@ -59,6 +61,14 @@ pub(crate) struct Receipt {
     pub(crate) version: Option<u64>,
     /// Durable copies of its least copied chunk.
     pub(crate) replicas_durable: Option<u8>,
+}
+
+/// How far an upload in pieces is.
+pub(crate) enum Progress {
+    /// So many bytes are there.
+    At(u64),
+    /// It is a file.
+    Done(Receipt),
 }
 
 #[derive(Deserialize)]
@@ -153,6 +163,35 @@ impl Relay {
         Ok(receipt(answer.headers()))
     }
 
+    /// How far an upload is; `None`: it has ended. One that has all bytes becomes the file, under these conditions.
+    pub(crate) async fn progress(
+        &self,
+        place: &str,
+        conditions: &[(&str, String)],
+    ) -> Result<Option<Progress>, Failure> {
+        let mut headers = vec![("tus-resumable", "1.0.0".to_owned())];
+        headers.extend(conditions.iter().cloned());
+        let answer = match self.call(Method::HEAD, place, &headers, Bytes::new()).await {
+            Err(failure) if failure.exit == Exit::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        if answer.headers().contains_key(http::header::ETAG) {
+            return Ok(Some(Progress::Done(receipt(answer.headers()))));
+        }
+        let offset = answer.headers().get("upload-offset").and_then(|offset| offset.to_str().ok()?.parse().ok());
+        offset.map(|offset| Some(Progress::At(offset))).ok_or_else(|| {
+            Failure::new(Exit::Other, "the gateway did not say how far the upload is").advise("check --endpoint")
+        })
+    }
+
+    /// Gives an upload up. One that cannot be given up now ends by itself.
+    pub(crate) async fn give_up(&self, place: &str) {
+        let headers = [("tus-resumable", "1.0.0".to_owned())];
+        if let Err(failure) = self.call(Method::DELETE, place, &headers, Bytes::new()).await {
+            tracing::debug!(reason = failure.message, "an upload cannot be given up");
+        }
+    }
+
     async fn call(
         &self,
         method: Method,
@@ -167,13 +206,17 @@ impl Relay {
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
+        let patience = PATIENCE + Duration::from_secs(body.len() as u64 / PACE_BYTES);
         let request = request.body(body).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         let answer = tokio::select! {
             biased;
             answer = self.transport.http(&self.endpoint, request) => answer.map_err(|error| {
                 Failure::new(Exit::Network, error.to_string()).advise("check --endpoint; cairn doctor looks at everything")
             })?,
-            () = self.clock.sleep(PATIENCE) => return Err(Failure::new(Exit::Network, "the HTTP API does not answer")),
+            () = self.clock.sleep(patience) => {
+                let failure = Failure::new(Exit::Network, "the HTTP API does not answer");
+                return Err(failure.advise("what was sent may be stored all the same: see cairn stat, then repeat it"));
+            }
         };
         if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
     }

@@ -2,8 +2,8 @@
 //! was asked for.
 
 use super::acl;
-use super::error::{custom, error, unsupported};
-use http::{HeaderMap, StatusCode};
+use super::error::{error, unsupported};
+use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result};
 
 /// Headers of a write that ask for a feature, and what it is called.
@@ -36,13 +36,4 @@ pub(crate) fn customer_keys(headers: &HeaderMap) -> S3Result<()> {
         return Err(unsupported("Server-side encryption with customer keys"));
     }
     if starts("x-amz-server-side-encryption") { Err(unsupported("Server-side encryption")) } else { Ok(()) }
-}
-
-/// `partNumber` of an object, on reads: the boundaries of parts are not kept.
-pub(crate) fn part_of_multipart() -> s3s::S3Error {
-    custom(
-        "NotImplemented",
-        StatusCode::NOT_IMPLEMENTED,
-        "Reading one part of a multipart object is not implemented; use a range",
-    )
 }

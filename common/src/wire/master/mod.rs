@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use access::{Credential, Joined, KeyInfo};
 pub use error::MasterError;
 pub use reply::{
-    BackupPage, BucketInfo, Content, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened, PartInfo, PartsPage,
-    PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
+    BackupPage, BucketInfo, Content, FilePartsPage, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened,
+    PartInfo, PartsPage, PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
 };
 pub use status::{Audited, Finding, Heartbeat, MasterMember, MasterRole, MastersStatus, Status, VolumeReport};
 
@@ -295,6 +295,17 @@ pub enum MasterRequest {
     },
     /// A page of all versions of files. Answer: [`MasterReply::Versions`].
     ListVersions(ListVersions),
+    /// The lengths of the parts that a file was made of. Answer: [`MasterReply::FileParts`].
+    FileParts {
+        /// Which file.
+        path: FilePath,
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
+        /// Parts after this number.
+        after: u32,
+        /// At most this many, up to 1,000.
+        limit: u32,
+    },
     /// The policy of a bucket, as it was given. Answer: [`MasterReply::Policy`].
     Policy {
         /// Which bucket.
@@ -352,13 +363,16 @@ pub enum RangeWanted {
     From(u64),
     /// This many at the end.
     Last(u64),
+    /// The part with this number, from 1, of a file that was made of parts. Any other file is its own first part.
+    Part(u32),
 }
 
 impl RangeWanted {
-    /// The bytes of a file of `length` that are wanted: start and end. `None`: not satisfiable (RFC 9110, 14.1.2).
+    /// The bytes of a file of `length`, not made of parts, that are wanted: start and end. `None`: not satisfiable (RFC 9110,
+    /// 14.1.2).
     pub fn of(self, length: u64) -> Option<(u64, u64)> {
         match self {
-            RangeWanted::All => Some((0, length)),
+            RangeWanted::All | RangeWanted::Part(1) => Some((0, length)),
             RangeWanted::FromTo(start, end) if start < end && start < length => Some((start, end.min(length))),
             RangeWanted::From(start) if start < length => Some((start, length)),
             RangeWanted::Last(count) if count > 0 && length > 0 => Some((length.saturating_sub(count), length)),
@@ -433,5 +447,6 @@ mod tests {
         assert_eq!(RangeWanted::Last(5).of(3), Some((0, 3)));
         assert_eq!(RangeWanted::Last(0).of(3), None);
         assert_eq!(RangeWanted::Last(1).of(0), None);
+        assert_eq!((RangeWanted::Part(1).of(3), RangeWanted::Part(2).of(3)), (Some((0, 3)), None));
     }
 }

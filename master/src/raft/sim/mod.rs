@@ -1,5 +1,6 @@
 //! The group in simulation: the same core and applier as in a master, on disks that lose what was not synced, over a network that
-//! loses, delays and repeats, with a clock that everybody reads differently. One seed, one run.
+//! loses, delays and repeats, with a clock that everybody reads differently and that runs at another rate for each. One seed,
+//! one run.
 //!
 //! While it runs, members crash (also in the middle of a sync), are cut off, in one direction or both, fall behind until they need
 //! the whole state, join, leave, and hand over. Every step is checked: one order of writes on all members, one leader in a
@@ -58,6 +59,8 @@ struct Weather {
     crash: u64,
     cut: u64,
     change: u64,
+    /// By how much clocks may run too fast or too slow, in thousandths.
+    drift: u64,
 }
 
 struct World {
@@ -68,6 +71,8 @@ struct World {
     down_until: BTreeMap<u32, u64>,
     paused_until: BTreeMap<u32, u64>,
     skew_ms: BTreeMap<u32, i64>,
+    /// How much a member's clock moves in a second, in milliseconds, by its number.
+    rates: Vec<u64>,
     /// Directions in which nothing comes through, and until when.
     cut: BTreeMap<(u64, u64), u64>,
     /// By time of arrival.
@@ -129,7 +134,9 @@ impl World {
             crash: [0, 600, 150][dice.below(3) as usize],
             cut: [0, 400, 100][dice.below(3) as usize],
             change: [0, 300, 80][dice.below(3) as usize],
+            drift: [0, 50, 150][dice.below(3) as usize],
         };
+        let rates = (0..=NODES).map(|_| 1000 - weather.drift + dice.below(2 * weather.drift + 1)).collect();
         let (history, given): (Arc<Mutex<History>>, Given) = (Arc::default(), Given::default());
         let voters = (1..=founders).map(u64::from).collect();
         let conf = ConfState { voters, ..ConfState::default() };
@@ -154,6 +161,7 @@ impl World {
             members,
             paused_until: BTreeMap::new(),
             skew_ms: BTreeMap::new(),
+            rates,
             cut: BTreeMap::new(),
             under_way: BTreeMap::new(),
             sent: 0,
@@ -211,8 +219,7 @@ impl World {
     fn advance(&mut self, id: u32, sent: &mut Vec<Message>) -> Result<(), String> {
         let skew = self.skew_ms.get(&id).copied().unwrap_or(0);
         let wall_ms = (EPOCH_MS + self.now_ms).saturating_add_signed(skew);
-        let (work, is_tick) =
-            (self.dice.below(8) as usize, (self.now_ms / STEP_MS + u64::from(id)).is_multiple_of(TICK_MS / STEP_MS));
+        let (work, is_tick) = (self.dice.below(8) as usize, self.is_tick(id));
         let is_flush = self.dice.once_in(150);
         let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         let Some(running) = &mut member.running else { return Ok(()) };
@@ -248,6 +255,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether a tick of the member's own clock lies in this step. Members tick at different moments.
+    fn is_tick(&self, id: u32) -> bool {
+        let rate = self.rates.get(id as usize).copied().unwrap_or(1000);
+        let ticks = |now_ms: u64| (now_ms * rate / 1000 + u64::from(id) * STEP_MS) / TICK_MS;
+        ticks(self.now_ms) != ticks(self.now_ms - STEP_MS)
     }
 
     // --- network ----------------------------------------------------------------------------------------------------------

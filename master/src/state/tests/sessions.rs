@@ -101,6 +101,21 @@ fn a_command_of_an_ended_session_is_never_executed() {
 }
 
 #[test]
+fn a_retry_after_the_end_of_its_session_is_not_executed() {
+    let mut world = World::new();
+    let session = world.session;
+    let first = at(&world, 10, 10, Command::CommitFile(Box::new(inline("k", b"one"))));
+    one(&mut world, first.clone()).unwrap();
+    world.bare(Command::EndSession { session }).unwrap();
+    // Another client writes in between: the retry must not bring the old bytes back.
+    world.open_session();
+    let second = world.put_inline("k", b"two");
+    assert_eq!(one(&mut world, first), Err(Refusal::SessionEnded));
+    let now = world.view().row(&crate::store::key::CurrentKey { bucket: bucket_id(&world), key: "k" });
+    assert_eq!(now.unwrap().unwrap().stamp, second.stamp);
+}
+
+#[test]
 fn a_session_can_end_itself() {
     let mut world = World::new();
     let session = world.session;
@@ -194,4 +209,5 @@ fn a_session_closes_its_own_windows_only() {
 #[test]
 fn a_rule_about_retries_is_missed_when_it_is_left_out() {
     must_fail_without("retry-executed-twice", a_retry_gets_the_first_answer_and_does_nothing);
+    must_fail_without("retry-after-session-end", a_retry_after_the_end_of_its_session_is_not_executed);
 }

@@ -30,7 +30,8 @@ pub use cluster::{
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use history::{HistoryKey, HistoryRow, KeptFile, NullVersionKey};
 pub use manifest::{
-    EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey, ReferenceRow, SegmentKey, SegmentRow,
+    EMBEDDED_ENTRIES_MAX, FilePartsKey, FilePartsRow, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey,
+    ReferenceRow, SegmentKey, SegmentRow,
 };
 pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
@@ -138,6 +139,7 @@ pub(crate) enum SystemKind {
     Sharing = 24,
     Policy = 25,
     Appended = 26,
+    FileParts = 27,
     Due = 30,
     Hold = 31,
     Misplaced = 32,

@@ -12,6 +12,7 @@ pub use options::RocksMemory;
 
 use super::{Cursor, KeyRange, MetaSnapshot, MetaStore, MetaView, Order, Position, StoreError, Table, WriteBatch};
 use bytes::Bytes;
+use cairn_common::seam::seeded_bug;
 use cairn_common::wire;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, FlushOptions, ReadOptions,
@@ -94,6 +95,10 @@ impl MetaStore for RocksStore {
                 Some(value) => rows.put_cf(family, key, value),
                 None => rows.delete_cf(family, key),
             }
+        }
+        if seeded_bug("position-outside-batch") {
+            self.db.write_opt(rows, &self.unlogged).map_err(failed)?;
+            return self.db.put_opt(POSITION, wire::encode(position), &self.unlogged).map_err(failed);
         }
         rows.put(POSITION, wire::encode(position));
         self.db.write_opt(rows, &self.unlogged).map_err(failed)

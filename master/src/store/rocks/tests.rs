@@ -4,6 +4,8 @@
 use super::*;
 use crate::store::contract::{self, at};
 use cairn_common::ids::Stamp;
+use cairn_common::seam::{SEEDED_BUGS, with_seeded_bug};
+use std::panic::catch_unwind;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -116,14 +118,23 @@ fn entry(n: u64) -> (WriteBatch, Position) {
     (batch, Position { stamp: Stamp(n), ..at(n) })
 }
 
-/// Not a test of its own: what the other process does. Prints the flushed position it was last told, then aborts.
+/// Not a test of its own: what the other process does, with the bug that it was told to have.
 #[test]
 fn crashes_when_told_to() {
-    let Ok(folder) = std::env::var(CRASHER) else { return };
-    let (folder, entries) = folder.split_once('|').unwrap();
-    let store = RocksStore::open(Path::new(folder), &memory()).unwrap();
+    let Ok(told) = std::env::var(CRASHER) else { return };
+    let mut told = told.splitn(3, '|');
+    let (entries, bug, folder) = (told.next().unwrap().parse().unwrap(), told.next().unwrap(), told.next().unwrap());
+    match SEEDED_BUGS.iter().find(|name| **name == bug) {
+        Some(bug) => with_seeded_bug(bug, || write_and_abort(Path::new(folder), entries)),
+        None => write_and_abort(Path::new(folder), entries),
+    }
+}
+
+/// Writes, prints the flushed position it was last told, and aborts.
+fn write_and_abort(folder: &Path, entries: u64) {
+    let store = RocksStore::open(folder, &memory()).unwrap();
     let first = store.applied().unwrap().index + 1;
-    for n in first..first + entries.parse::<u64>().unwrap() {
+    for n in first..first + entries {
         let (batch, position) = entry(n);
         store.write(&batch, &position).unwrap();
         if n % 700 == 0 {
@@ -137,6 +148,21 @@ fn crashes_when_told_to() {
 
 #[test]
 fn a_crash_leaves_one_earlier_position_and_no_mixture() {
+    crash_again_and_again("");
+}
+
+#[test]
+fn a_position_that_is_not_in_the_batch_of_what_it_covers_is_noticed_after_a_crash() {
+    let caught = catch_unwind(|| crash_again_and_again("position-outside-batch")).unwrap_err();
+    let told = caught.downcast_ref::<String>().unwrap();
+    assert!(told.contains(MIXTURE), "the test failed for another reason: {told}");
+}
+
+/// What a state says that is not the one at its position.
+const MIXTURE: &str = "not the state at";
+
+/// Crashes a process that writes, with a bug if it has a name, and compares what is left with what it wrote.
+fn crash_again_and_again(bug: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut cut = 0;
     for round in 0..6u64 {
@@ -144,7 +170,7 @@ fn a_crash_leaves_one_earlier_position_and_no_mixture() {
         let entries = 300 + round * 397;
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["store::rocks::tests::crashes_when_told_to", "--exact", "--nocapture"])
-            .env(CRASHER, format!("{}|{entries}", folder.path().display()))
+            .env(CRASHER, format!("{entries}|{bug}|{}", folder.path().display()))
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -160,7 +186,7 @@ fn a_crash_leaves_one_earlier_position_and_no_mixture() {
         for table in [Table::Current, Table::Sessions, Table::References, Table::System] {
             let last = store.get(table, b"last").unwrap();
             let wanted = (position.index > 0).then(|| Bytes::from(position.index.to_be_bytes().to_vec()));
-            assert_eq!(last, wanted, "{table:?} at {position:?}");
+            assert_eq!(last, wanted, "{table:?} has {MIXTURE} {position:?}");
         }
         for n in position.index.saturating_sub(49).max(1)..=position.index {
             let body = store.get(Table::Inline, &n.to_be_bytes()).unwrap();

@@ -11,10 +11,11 @@ use crate::transfer::{Did, Tally};
 use crate::units::{printable, size};
 use cairn_client::Client;
 use cairn_common::error::ErrorKind;
-use cairn_common::limits::{CLOCK_SKEW_MS, RESERVE_PERCENT};
+use cairn_common::limits::{CLOCK_SKEW_MS, DOWN_AFTER_MS, PACK_MIN_BYTES};
 use cairn_common::membership::{Membership, Node, NodeState};
 use cairn_common::wire::master::Status;
-use probe::{Probe, Reached};
+use futures::stream::{self, StreamExt as _};
+use probe::{Probe, Reached, Service};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ use std::time::Duration;
 const CLOCK_WARN: Duration = Duration::from_secs(5);
 /// Free room of a disk below which it is told, in percent beyond the reserve that refuses writes.
 const ROOM_WARN_PERCENT: u64 = 5;
-/// A node that was not heard of for so long is told.
-const SILENT_MS: u64 = 15_000;
+/// Nodes that are reached for at once.
+const PROBES: usize = 16;
 
 /// How a check turned out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,13 +75,20 @@ pub(crate) async fn run(session: &Session) -> Result<Tally, Failure> {
     let settings = session.clients.settings(None)?;
     doctor.settings(&settings)?;
     let probe = Probe::new(settings.ca_file.clone())?;
+    let mut there = false;
     for master in &settings.masters {
-        doctor.reach(&probe, "master", master, master).await?;
+        there |= doctor.reached("master", Service::Node, master, probe.reach(master).await)?;
     }
-    for (check, url) in [("http api", &settings.endpoint), ("s3 api", &settings.s3_endpoint)] {
+    let apis = [("http api", Service::HttpApi, &settings.endpoint), ("s3 api", Service::S3, &settings.s3_endpoint)];
+    for (check, service, url) in apis {
         if let Some(url) = url {
-            doctor.reach(&probe, check, url, url).await?;
+            doctor.reached(check, service, url, probe.reach(url).await)?;
         }
+    }
+    if !there {
+        let found = (State::Warn, "not looked at: no master was reached".to_owned());
+        doctor.tell("access key", "", found, None)?;
+        return Ok(doctor.tally);
     }
     match session.clients.current().await {
         Err(failure) => doctor.failed("access key", "", &failure)?,
@@ -128,23 +136,23 @@ impl Doctor<'_> {
         self.tell("settings", env!("CARGO_PKG_VERSION"), (state, detail), advice.map(str::to_owned))
     }
 
-    /// Whether a process answers, and what its clock says.
-    async fn reach(
+    /// Tells whether a process answered, whether it is what is wanted there, and what its clock says; whether it is what is wanted.
+    fn reached(
         &mut self,
-        probe: &Probe,
         check: &'static str,
+        wanted: Service,
         name: &str,
-        url: &str,
-    ) -> Result<Option<Duration>, Failure> {
-        match probe.reach(url).await {
+        result: Result<Reached, Failure>,
+    ) -> Result<bool, Failure> {
+        match result {
             Ok(reached) => {
-                let (state, detail, advice) = judge(&reached);
+                let (state, detail, advice) = judge(&reached, wanted);
                 self.tell(check, name, (state, detail), advice)?;
-                Ok(Some(reached.took))
+                Ok(reached.service == wanted)
             }
             Err(failure) => {
                 self.failed(check, name, &failure)?;
-                Ok(None)
+                Ok(false)
             }
         }
     }
@@ -156,9 +164,12 @@ impl Doctor<'_> {
         let reached = |node: &&Node| node.state != NodeState::Removed && !node.address.is_empty();
         let nodes = membership.nodes.values().filter(reached);
         let nodes: Vec<&Node> = nodes.collect();
-        for node in &nodes {
+        // Several at once: one that is not reached takes seconds to show it.
+        let asked = nodes.iter().map(|node| async move { (node, probe.reach(&node.address).await) });
+        let mut answers = stream::iter(asked).buffered(PROBES);
+        while let Some((node, answer)) = answers.next().await {
             let check = if node.roles.chunkserver { "chunkserver" } else { "node" };
-            self.reach(probe, check, &format!("{} ({})", node.name, node.address), &node.address).await?;
+            self.reached(check, Service::Node, &format!("{} ({})", node.name, node.address), answer)?;
         }
         self.copies(membership)?;
         self.rights(client).await?;
@@ -200,7 +211,7 @@ impl Doctor<'_> {
     fn status(&mut self, status: &Status) -> Result<(), Failure> {
         for (id, (age_ms, heartbeat)) in &status.heartbeats {
             let name = status.membership.nodes.get(id).map_or_else(|| id.to_string(), |node| node.name.clone());
-            if *age_ms > SILENT_MS {
+            if *age_ms > DOWN_AFTER_MS {
                 let found = format!("silent for {} s", age_ms / 1000);
                 let advice = "see whether it runs and reaches the masters; its log says why not";
                 self.tell("heartbeat", name.clone(), (State::Fail, found), Some(advice.to_owned()))?;
@@ -228,16 +239,24 @@ fn room(free: u64, capacity: u64) -> (State, String, Option<&'static str>) {
     let percent = free.saturating_mul(100) / capacity.max(1);
     let found = format!("{} of {} free ({percent} %)", size(free, false), size(capacity, false));
     match percent {
-        0 => (State::Fail, found, Some("full: remove files, or add a disk or a node")),
-        // What is free is counted without the reserve.
-        few if few < ROOM_WARN_PERCENT + RESERVE_PERCENT => (State::Warn, found, Some("add a disk or a node")),
+        // A chunk of any size must fit.
+        _ if free < u64::from(PACK_MIN_BYTES) => {
+            (State::Fail, found, Some("full: remove files, or add a disk or a node"))
+        }
+        few if few < ROOM_WARN_PERCENT => (State::Warn, found, Some("add a disk or a node")),
         _ => (State::Ok, found, None),
     }
 }
 
 /// What an answer says about a process.
-fn judge(reached: &Reached) -> (State, String, Option<String>) {
-    let Reached { took, skew_ms, ready } = reached;
+fn judge(reached: &Reached, wanted: Service) -> (State, String, Option<String>) {
+    let Reached { took, skew_ms, ready, service } = reached;
+    if *service != wanted {
+        let found = format!("this is not {} but {}", named(wanted), named(*service));
+        let advice = "node ports go to --masters, the HTTP API to --endpoint, S3 to --s3-endpoint: each server says at its start \
+                      where it listens for which";
+        return (State::Fail, found, Some(advice.to_owned()));
+    }
     let milliseconds = took.as_secs_f64() * 1000.0;
     let off = skew_ms.unwrap_or(0);
     let seconds = off as f64 / 1000.0;
@@ -263,12 +282,25 @@ fn judge(reached: &Reached) -> (State, String, Option<String>) {
     }
 }
 
+fn named(service: Service) -> &'static str {
+    match service {
+        Service::Node => "the node port of a Cairn server",
+        Service::HttpApi => "Cairn's HTTP API",
+        Service::S3 => "an S3 API",
+        Service::Other => "something else",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answer(skew_ms: Option<i64>, ready: bool) -> Reached {
+        Reached { took: Duration::from_millis(1), skew_ms, ready, service: Service::Node }
+    }
+
     fn reached(skew_ms: Option<i64>, ready: bool) -> State {
-        judge(&Reached { took: Duration::from_millis(1), skew_ms, ready }).0
+        judge(&answer(skew_ms, ready), Service::Node).0
     }
 
     #[test]
@@ -281,10 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn another_port_than_the_one_that_is_wanted_is_told() {
+        let (state, found, advice) = judge(&answer(Some(0), true), Service::S3);
+        assert!(state == State::Fail && found.contains("not an S3 API but the node port"), "{found}");
+        assert!(advice.unwrap().contains("--s3-endpoint"));
+    }
+
+    #[test]
     fn a_disk_is_told_before_it_is_full() {
-        assert_eq!(room(50, 100).0, State::Ok);
-        assert_eq!(room(9, 100).0, State::Warn);
-        assert_eq!(room(0, 100).0, State::Fail);
-        assert_eq!(room(0, 0).0, State::Fail);
+        let room = |free: u64, capacity: u64| room(free << 20, capacity << 20).0;
+        assert_eq!(room(50, 100), State::Ok);
+        assert_eq!(room(9, 100), State::Ok, "what is free is counted without the reserve");
+        assert_eq!(room(400, 10_000), State::Warn);
+        assert_eq!(room(4, 100), State::Fail, "no chunk of 4 MiB fits any more");
+        assert_eq!(room(0, 0), State::Fail);
     }
 }

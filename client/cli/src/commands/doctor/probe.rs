@@ -3,9 +3,37 @@
 use crate::failure::{Exit, Failure};
 use bytes::Bytes;
 use cairn_common::limits::CALL_TIMEOUT_MS;
-use cairn_common::seam::{CallError, Clock as _, HttpTransport, SystemClock, TlsTrust, Transport as _};
+use cairn_common::seam::{BodyStream, CallError, Clock as _, HttpTransport, SystemClock, TlsTrust, Transport as _};
+use http::StatusCode;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
+
+/// What answers at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// The port by which nodes and the client library reach a master or a chunkserver.
+    Node,
+    /// The native HTTP API.
+    HttpApi,
+    /// S3; ours or another's.
+    S3,
+    /// Something else.
+    Other,
+}
+
+impl Service {
+    /// What an answer to a request for `/v1/status` without a key comes from: an API asks for a key in its own form, and a node
+    /// port knows no such path and says so without a body.
+    fn of(answer: &http::Response<BodyStream>) -> Service {
+        let kind = answer.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        match kind {
+            Some(kind) if kind.starts_with("application/problem+json") => Service::HttpApi,
+            Some(kind) if kind.contains("xml") => Service::S3,
+            None if answer.status() == StatusCode::NOT_FOUND => Service::Node,
+            _ => Service::Other,
+        }
+    }
+}
 
 /// A process that answered.
 pub(super) struct Reached {
@@ -15,6 +43,8 @@ pub(super) struct Reached {
     pub(super) skew_ms: Option<i64>,
     /// Whether it says that it can serve.
     pub(super) ready: bool,
+    /// What it is.
+    pub(super) service: Service,
 }
 
 /// Asks processes how they are, over connections of its own.
@@ -31,25 +61,30 @@ impl Probe {
         Ok(Probe { transport, clock: SystemClock::new() })
     }
 
-    /// Asks `/readyz` of the process at `url`.
+    /// Asks the process at `url` whether it is ready, and finds out what it is.
     pub(super) async fn reach(&self, url: &str) -> Result<Reached, Failure> {
-        let request = http::Request::get("/readyz").body(Bytes::new());
-        let request = request.map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
         let begun = self.clock.monotonic();
-        let answer = tokio::select! {
-            biased;
-            answer = self.transport.http(url.trim_end_matches('/'), request) => answer.map_err(|error| unreachable(&error))?,
-            () = self.clock.sleep(Duration::from_millis(CALL_TIMEOUT_MS)) => {
-                let failure = Failure::new(Exit::Network, "it takes the connection and does not answer");
-                return Err(failure.advise("see whether the process hangs, or what listens on that port"));
-            }
-        };
+        let answer = self.ask(url, "/readyz").await?;
         let took = self.clock.monotonic().saturating_sub(begun);
         let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         let skew_ms = date.and_then(|date| skew(date, self.clock.wall_ms()));
         // The S3 API knows no such path, and says so.
-        let ready = answer.status() != http::StatusCode::SERVICE_UNAVAILABLE;
-        Ok(Reached { took, skew_ms, ready })
+        let ready = answer.status() != StatusCode::SERVICE_UNAVAILABLE;
+        let service = Service::of(&self.ask(url, "/v1/status").await?);
+        Ok(Reached { took, skew_ms, ready, service })
+    }
+
+    async fn ask(&self, url: &str, path: &str) -> Result<http::Response<BodyStream>, Failure> {
+        let request = http::Request::get(path).body(Bytes::new());
+        let request = request.map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
+        tokio::select! {
+            biased;
+            answer = self.transport.http(url.trim_end_matches('/'), request) => answer.map_err(|error| unreachable(&error)),
+            () = self.clock.sleep(Duration::from_millis(CALL_TIMEOUT_MS)) => {
+                let failure = Failure::new(Exit::Network, "it takes the connection and does not answer");
+                Err(failure.advise("see whether the process hangs, or what listens on that port"))
+            }
+        }
     }
 }
 
@@ -62,11 +97,20 @@ fn skew(date: &str, now_ms: u64) -> Option<i64> {
 fn unreachable(error: &CallError) -> Failure {
     let reason = error.to_string();
     let advice = match () {
+        () if reason.contains("NotValidForName") || reason.contains("not valid for") => {
+            "its certificate is for other names: write one of those in the address"
+        }
+        () if reason.contains("Expired") || reason.contains("NotValidYet") || reason.contains("expired") => {
+            "its certificate is out of date, or one of both clocks is wrong: compare them"
+        }
         () if reason.contains("certificate") || reason.contains("UnknownIssuer") => {
             "trust the cluster's certificates: CAIRN_CA_FILE or --ca-file with a copy of DIR/tls/ca.pem"
         }
         () if reason.contains("InvalidContentType") || reason.contains("corrupt message") => {
             "that port does not speak TLS: write http:// instead of https://"
+        }
+        () if reason.contains("invalid HTTP version") || reason.contains("parse") => {
+            "that port may speak TLS: write https:// instead of http://"
         }
         () if reason.contains("refused") => "nothing listens there: see whether the process runs and the port is right",
         () if reason.contains("dns") || reason.contains("lookup") || reason.contains("resolve") => {
@@ -96,6 +140,9 @@ mod tests {
             unreachable(&error).advice.unwrap_or_default()
         };
         assert!(said("invalid peer certificate: UnknownIssuer").contains("CAIRN_CA_FILE"));
+        assert!(said("invalid peer certificate: certificate not valid for name \"n\"").contains("other names"));
+        assert!(said("invalid peer certificate: Expired").contains("clocks"));
+        assert!(said("invalid HTTP version parsed").contains("https://"));
         assert!(said("Connection refused (os error 111)").contains("nothing listens"));
         assert!(said("failed to lookup address information").contains("not known"));
     }

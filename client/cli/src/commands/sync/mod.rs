@@ -43,16 +43,23 @@ pub(crate) struct SyncArgs {
     /// Really remove everything, if the source has no files
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Files of the same size are the same: reads nothing, and misses changes that keep the size
-    #[arg(long)]
-    size_only: bool,
-    /// Symbolic links in a local source; in a local destination they are never followed
-    #[arg(long, value_enum, default_value_t)]
-    links: Links,
     #[command(flatten)]
-    filter: FilterArgs,
+    compared: Compared,
     #[command(flatten)]
     pub(crate) dry: DryRun,
+}
+
+/// Which files of two trees are compared, and how.
+#[derive(Args, Debug)]
+pub(super) struct Compared {
+    /// Files of the same size are the same: reads nothing, and misses changes that keep the size
+    #[arg(long)]
+    pub(super) size_only: bool,
+    /// Symbolic links in a local folder; in the destination of a sync they are never followed
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) links: Links,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
 }
 
 /// One side of a sync.
@@ -104,15 +111,15 @@ pub(crate) async fn run(session: &Session, args: SyncArgs) -> Result<Tally, Fail
         client.bucket(&remote.bucket).await.map_err(|error| Failure::from(error).at(remote))?;
     }
     session.out.start_progress();
-    let filter = args.filter.build()?;
-    let links = args.links;
+    let filter = args.compared.filter.build()?;
+    let links = args.compared.links;
     // What is written to or removed from is never found through a link.
     let both = || pairs(source.files(session, links, &filter), destination.files(session, Links::Skip, &filter));
     let sync = Sync {
         session,
         source: source.clone(),
         destination: destination.clone(),
-        size_only: args.size_only,
+        size_only: args.compared.size_only,
         dry_run: args.dry.dry_run,
     };
     // What only the destination has is no item of this pass.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod matrix;
+
 use cairn_common::auth::{ClusterKey, JoinToken, NodeKey, Secret};
 use cairn_common::bucket::{BucketChange, Tags};
 use cairn_common::chunk::ChunkAddress;
