@@ -91,7 +91,8 @@ def test_a_policy_is_shown_as_it_was_given_and_taken_off(s3, bucket):
 )
 def test_a_policy_that_is_not_understood_is_refused_whole(s3, bucket, change):
     before = give(s3, bucket, allow(bucket, "s3:GetObject", principal={"AWS": "2"}))
-    statement = {name: value for name, value in {**allow(bucket, "s3:GetObject"), **change}.items() if value}
+    changed = {**allow(bucket, "s3:GetObject"), **change}
+    statement = {name: value for name, value in changed.items() if value is not None}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     assert refused(s3.put_bucket_policy, Bucket=bucket, Policy=policy) == (400, "MalformedPolicy")
     assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == before

@@ -1,3 +1,5 @@
+//! What policies mean, in tables and properties.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -118,11 +118,11 @@ async fn each(caller: &Caller, bucket: &BucketName, batch: &[Wanted], bypass: bo
         Err(MasterError::Denied) => {}
         deleted => return Ok(deleted.map_err(error::master)?.into_iter().map(Some).collect()),
     }
+    if batch.len() == 1 {
+        return Ok(vec![None]);
+    }
     let mut outcomes = Vec::with_capacity(batch.len());
     for one in batch {
-        if batch.len() == 1 {
-            return Ok(vec![None]);
-        }
         match remove(caller, bucket, std::slice::from_ref(one), bypass).await {
             Err(MasterError::Denied) => outcomes.push(None),
             deleted => outcomes.push(deleted.map_err(error::master)?.pop()),
