@@ -11,7 +11,9 @@ use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::version::VersionId;
 use cairn_common::wire::chunk::{ChunkError, ChunkStat, StatChunk};
 use cairn_common::wire::command::{Command, Committed, CopyFile, Deleted, Done};
-use cairn_common::wire::master::{Found, ListRequest, Listed, MasterReply, MasterRequest, WhereEntry, WherePage};
+use cairn_common::wire::master::{
+    FilePartsPage, Found, ListRequest, Listed, MasterReply, MasterRequest, WhereEntry, WherePage,
+};
 
 impl Client {
     /// The current version of a file, or that the caller has it by its condition. Linearizable (P2).
@@ -28,6 +30,21 @@ impl Client {
     ) -> Result<Found<FileInfo>, Error> {
         match self.ask(MasterRequest::Stat { path: path.clone(), version, condition }).await? {
             MasterReply::File(found) => Ok(*found),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Lengths of the parts that a version of a file (`None`: the current one) was made of, behind number `after`, at most `limit`
+    /// of up to 1,000. Linearizable (P2).
+    pub async fn file_parts(
+        &self,
+        path: &FilePath,
+        version: Option<VersionId>,
+        after: u32,
+        limit: u32,
+    ) -> Result<FilePartsPage, Error> {
+        match self.ask(MasterRequest::FileParts { path: path.clone(), version, after, limit }).await? {
+            MasterReply::FileParts(page) => Ok(*page),
             _ => Err(wrong_reply().into()),
         }
     }

@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Largest piece read from a chunkserver in this process: stays in the processor's cache between reading, hashing, sending.
 const LOCAL_PIECE_BYTES: u32 = 256 << 10;
@@ -124,6 +125,22 @@ fn inline(
     Ok(futures::stream::iter((!piece.is_empty()).then_some(Ok(piece))).boxed())
 }
 
+/// Reads a piece in a task of its own, which ends with the future.
+///
+/// Whoever takes the pieces may stop asking while some are under way, because a client far away takes nothing. What such a read
+/// waits for (memory, a thread that reads from a disk) is handed out in turn, and would be handed to a future that nobody
+/// polls: everybody behind it would wait for that client.
+async fn fetch_apart(inner: Arc<Inner>, wanted: Wanted) -> Result<Bytes, GetError> {
+    let task = tokio::spawn(async move {
+        let _held = inner.budget.hold((wanted.end - wanted.start) as usize).await;
+        fetch::fetch(&inner, &wanted).await
+    });
+    match AbortOnDropHandle::new(task).await {
+        Ok(read) => read,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// A piece of the file that is to be yielded next.
 enum Piece {
     Chunk(Wanted),
@@ -200,10 +217,7 @@ impl Reading {
             async move {
                 match piece? {
                     Piece::Hole(length) => Ok(Bytes::from(vec![0; length as usize])),
-                    Piece::Chunk(wanted) => {
-                        let _held = inner.budget.hold((wanted.end - wanted.start) as usize).await;
-                        fetch::fetch(&inner, &wanted).await
-                    }
+                    Piece::Chunk(wanted) => fetch_apart(inner, wanted).await,
                 }
             }
         };

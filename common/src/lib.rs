@@ -12,6 +12,8 @@ pub mod chunk;
 pub mod cors;
 pub mod error;
 pub mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
@@ -21,6 +23,7 @@ pub mod manifest;
 pub mod membership;
 pub mod name;
 pub mod net;
+pub mod policy;
 pub mod quorum;
 pub mod ring;
 pub mod seam;

@@ -7,7 +7,7 @@ use crate::testing::{
 };
 use cairn_common::auth::{Mac, ReadToken, TokenError, WriteToken};
 use cairn_common::error::ErrorKind;
-use cairn_common::ids::Domain;
+use cairn_common::ids::{Domain, Epoch};
 use cairn_common::limits::GROUP_BYTES;
 use cairn_common::sim::disk::{DiskErrno, DiskFault, DiskOp};
 
@@ -133,6 +133,34 @@ async fn who_may_read_everything_gets_a_receipt_for_a_name_after_the_copy_was_re
     let forged = PutChunk { address, token: WriteToken { finds: true, ..token }, epoch };
     assert_eq!(service.touch(forged).await, Err(ChunkError::Token(TokenError::Invalid)));
     drop(node);
+}
+
+/// S29 of docs/faults.md: the same hash under another tenant's domain is another chunk, and one that is not there.
+#[tokio::test]
+async fn what_another_tenant_has_is_to_a_hash_as_what_nobody_has() {
+    let (_node, server) = started().await;
+    let service = server.service();
+    let (there, nowhere) = (chunk(1, 5_000), chunk(2, 5_000));
+    service.put(put_request(&there, 7), there.clone()).await.unwrap();
+    let other = Domain(DOMAIN.0 + 1);
+    let own = token_keys().write_token(other, WindowId(8), 1 << 20, NOW_MS + 1);
+    for token in [token_keys().finding(own.clone()), own] {
+        for chunk in [&there, &nowhere] {
+            let address = ChunkAddress { domain: other, ..chunk.address() };
+            let named = PutChunk { address, token: token.clone(), epoch: Epoch(1) };
+            assert_eq!(service.touch(named.clone()).await, Err(ChunkError::Absent));
+            // Its bytes are to be shown, whole, and are kept once more.
+            assert_eq!(service.put(named.clone(), chunk.clone()).await, Err(ChunkError::HashMismatch));
+            let theirs = PutChunk { address: chunk.address(), ..named };
+            assert_eq!(service.touch(theirs.clone()).await, Err(ChunkError::Token(TokenError::Invalid)));
+            assert_eq!(service.put(theirs, chunk.clone()).await, Err(ChunkError::Token(TokenError::Invalid)));
+        }
+    }
+    let stat = StatChunk {
+        address: ChunkAddress { domain: other, ..there.address() },
+        token: token_keys().read_token(&there.address(), NOW_MS + 1),
+    };
+    assert_eq!(service.stat(stat).await, Err(ChunkError::Token(TokenError::Invalid)));
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@
 mod checksum;
 mod credentials;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gateway;
 pub mod limits;
 mod native;

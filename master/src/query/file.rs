@@ -1,6 +1,7 @@
 //! Files: what they are, how to read them, and where they lie.
 
 use super::page::{self, Flat, Page, PageLimits};
+use super::parts;
 use super::place::Places;
 use super::{QueryError, bucket};
 use crate::state::Members;
@@ -77,7 +78,11 @@ pub fn open(
         Found::Here(found) => found,
         Found::NotModified(info) => return Ok(Found::NotModified(info)),
     };
-    let Some(range) = wanted.of(info.length) else {
+    let range = match wanted {
+        RangeWanted::Part(number) => parts::range_of(view, &row, number)?,
+        wanted => wanted.of(info.length),
+    };
+    let Some(range) = range else {
         return Ok(Found::Here(OpenedFile { info, range: (0, 0), bytes: FileBytes::Unsatisfiable }));
     };
     let bytes = read(view, members, &row, range, limits)?;
@@ -107,7 +112,7 @@ fn read(
 }
 
 /// A version of a file, judged by a reader's condition.
-fn find(
+pub(super) fn find(
     view: &dyn MetaView,
     path: &FilePath,
     version: Option<VersionId>,

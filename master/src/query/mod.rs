@@ -12,6 +12,7 @@ mod heal;
 mod lifecycle;
 mod list;
 mod page;
+mod parts;
 mod place;
 mod session;
 #[cfg(test)]
@@ -20,13 +21,14 @@ mod upload;
 mod versions;
 
 pub use access::{join_token, key, keys};
-pub use bucket::{bucket, buckets, cors, is_public, tenant_of};
+pub use bucket::{BucketRules, bucket, buckets, cors, is_public, policy, rules};
 pub use cluster::{Counts, counts, release_due};
 pub use file::{FileBytes, OpenedFile, WhereFile, WhereStretch, open, stat, where_is};
 pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, rebalance, references};
 pub use lifecycle::{LifecycleWork, lifecycle_buckets, lifecycle_work};
 pub use list::list;
 pub use page::{Page, PageLimits, Stretch, page};
+pub use parts::file_parts;
 pub use session::{SessionInfo, oldest_window, session, sessions_due, window_end};
 pub use upload::{StagingInfo, parts, staging, uploads};
 pub use versions::versions;

@@ -9,7 +9,8 @@
 use super::tx::{Step, Tx};
 use super::{chunks, manifest, multipart, staging, window};
 use crate::store::key::{
-    Due, DueKey, FinishedKey, HoldKey, HoldRow, ManifestKey, RowKey, SegmentKey, StagingKey, TotalsKey, WindowKey,
+    Due, DueKey, FilePartsKey, FinishedKey, HoldKey, HoldRow, ManifestKey, RowKey, SegmentKey, StagingKey, TotalsKey,
+    WindowKey,
 };
 use crate::store::{KeyRange, StoreError, successor};
 use cairn_common::ids::{ManifestId, Stamp};
@@ -119,6 +120,9 @@ fn let_go(tx: &mut Tx<'_>, id: ManifestId, left: Stamp) -> Result<bool, StoreErr
     if let Some(row) = tx.get(&ManifestKey(id))? {
         let_go_of(tx, &row.embedded, left)?;
         tx.delete(&ManifestKey(id));
+        if row.composite {
+            tx.delete(&FilePartsKey(id));
+        }
         return Ok(row.is_embedded());
     }
     let of_manifest = SegmentKey { manifest: id, start: 0 }.encode().into_vec();

@@ -7,6 +7,8 @@
 //! A record's header carries a MAC under a key of its pack, which is derived from a secret of the volume: a chunk whose bytes
 //! look like a record cannot pass for one when a damaged pack is searched for records.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod header;
 mod reader;
 mod record;

@@ -13,7 +13,7 @@ const MAGIC: &[u8; 8] = b"CAIRNREC";
 const FORMAT: u8 = 1;
 const CODEC_NONE: u8 = 0;
 /// Bytes that the MAC covers.
-const CHECKED: usize = 128;
+pub(super) const CHECKED: usize = 128;
 /// Length of a record's header, in bytes.
 pub(crate) const HEADER_BYTES: usize = CHECKED + 16;
 
@@ -48,7 +48,7 @@ impl PackKey {
         self.number
     }
 
-    fn mac(&self, checked: &[u8]) -> [u8; 16] {
+    pub(super) fn mac(&self, checked: &[u8]) -> [u8; 16] {
         let hash = blake3::keyed_hash(&self.key, checked);
         let mut mac = [0; 16];
         mac.copy_from_slice(&hash.as_bytes()[..16]);
@@ -141,7 +141,7 @@ impl RecordHeader {
         (start, start + self.stored_length as usize)
     }
 
-    fn encode(&self, key: &PackKey) -> [u8; HEADER_BYTES] {
+    pub(super) fn encode(&self, key: &PackKey) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&[FORMAT, self.kind as u8, CODEC_NONE, GROUP_BYTES.trailing_zeros() as u8]);

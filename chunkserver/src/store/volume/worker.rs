@@ -21,6 +21,9 @@ pub(super) enum Worker {
     Callers(Box<Mutex<Option<Hands>>>),
 }
 
+/// A worker without a thread, and what waits for it.
+type Idle = (Appender, mpsc::Receiver<Job>);
+
 impl Worker {
     /// Has `appender` work through `queue`.
     pub(super) fn new(threads: Threads, name: &str, appender: Appender, queue: mpsc::Receiver<Job>) -> Worker {

@@ -2,8 +2,7 @@
 //!
 //! Only bytes of files go this way; names, rights and manifests are still asked of the masters. So what comes back is checked here,
 //! chunk by chunk, against the manifest that the masters gave. Of a part of a chunk no hash is known: there the gateway is believed.
-//! What is sent carries its SHA-256,
-//! which the gateway compares before anything is visible.
+//! What is sent carries its SHA-256, which the gateway compares before anything is visible.
 
 pub(crate) mod kept;
 mod verified;
@@ -26,9 +25,11 @@ use std::time::Duration;
 /// Bytes of a body that goes in one request; longer ones go in pieces of this size, as a resumable upload.
 pub(crate) const PIECE_BYTES: u64 = 16 << 20;
 /// Pieces that one upload may have, by the API's limit with some room.
-const PIECES_MAX: u64 = 900;
-/// How long an answer to one request may take.
+const PIECES_MAX: u64 = cairn_common::limits::APPENDED_PARTS_MAX as u64 * 9 / 10;
+/// How long an answer to one request may take, besides the sending of its body, and how long the body of an answer may stand still.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Slowest that a body is sent, in bytes a second.
+const PACE_BYTES: u64 = 64 << 10;
 /// Bytes of an error's body that are read.
 const PROBLEM_MAX_BYTES: usize = 16 << 10;
 
@@ -205,13 +206,17 @@ impl Relay {
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
+        let patience = PATIENCE + Duration::from_secs(body.len() as u64 / PACE_BYTES);
         let request = request.body(body).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         let answer = tokio::select! {
             biased;
             answer = self.transport.http(&self.endpoint, request) => answer.map_err(|error| {
                 Failure::new(Exit::Network, error.to_string()).advise("check --endpoint; cairn doctor looks at everything")
             })?,
-            () = self.clock.sleep(PATIENCE) => return Err(Failure::new(Exit::Network, "the HTTP API does not answer")),
+            () = self.clock.sleep(patience) => {
+                let failure = Failure::new(Exit::Network, "the HTTP API does not answer");
+                return Err(failure.advise("what was sent may be stored all the same: see cairn stat, then repeat it"));
+            }
         };
         if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
     }

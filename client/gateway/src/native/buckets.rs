@@ -129,3 +129,9 @@ pub(crate) async fn delete(call: Call, name: BucketName) -> Outcome<Response> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
+
+/// Parses a document as a request's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_change(data: &[u8]) -> bool {
+    serde_json::from_slice::<Change>(data).is_ok()
+}

@@ -176,6 +176,12 @@ pub(crate) async fn presign(call: Call, body: IncomingBody) -> Outcome<Response>
     Ok(json::answer(StatusCode::CREATED, &made))
 }
 
+/// Parses a document as a request's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_order(data: &[u8]) -> bool {
+    serde_json::from_slice::<Order>(data).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -127,3 +127,49 @@ async fn dispatch(call: Call, body: IncomingBody, operation: Operation, target: 
         (operation, target) => unreachable!("{operation:?} was resolved for {target:?}"),
     }
 }
+
+/// Every header that this API parses, with this value.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_header(data: &[u8]) {
+    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
+    let names = http::HeaderName::from_static;
+    let mut headers = HeaderMap::new();
+    for name in
+        ["if-match", "if-none-match", "if-modified-since", "if-range", "range", "repr-digest", "want-repr-digest"]
+    {
+        headers.insert(names(name), value.clone());
+    }
+    for name in ["content-type", "expires", "x-meta-a"] {
+        headers.insert(names(name), value.clone());
+    }
+    let _ = (conditions::of_read(&headers), representation::expected(&headers), digest::wants_repr(&headers));
+    if let cairn_common::wire::master::RangeWanted::FromTo(start, end) = conditions::range(&headers) {
+        assert!(start < end || end == u64::MAX, "an empty range was understood");
+    }
+    if let Ok(attributes) = representation::attributes(&headers) {
+        assert!(attributes.check().is_ok());
+    }
+    uploads::fuzz_header(&value);
+}
+
+/// An address, as a target and as a link.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_address(uri: &http::Uri) {
+    for method in ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"] {
+        let Ok(request) = http::Request::builder().method(method).uri(uri.clone()).body(()) else { return };
+        let (parts, ()) = request.into_parts();
+        let _ = link::Link::of(&parts);
+        let Ok((target, query)) = target::read(&parts.uri) else { return };
+        if let Target::File(path) = &target {
+            let again = target::location(path).parse().map(|uri| target::read(&uri));
+            assert!(matches!(again, Ok(Ok((Target::File(found), _))) if found == *path), "{path}");
+        }
+        let _ = routes::resolve(&parts.method, &target, &query);
+    }
+}
+
+/// A JSON document.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_document(data: &[u8]) {
+    let _ = (link::fuzz_order(data), transfer::fuzz_order(data), buckets::fuzz_change(data));
+}

@@ -71,3 +71,9 @@ fn made(to: &FilePath, committed: &cairn_common::wire::command::Committed) -> Re
     response.headers_mut().extend(HeaderValue::from_str(&location(to)).map(|value| (header::LOCATION, value)));
     response
 }
+
+/// Parses a document as a request's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_order(data: &[u8]) -> bool {
+    serde_json::from_slice::<Order>(data).is_ok()
+}

@@ -10,13 +10,16 @@ use bytes::Bytes;
 use cairn_client::{FileReader, GetError, GetOptions, GetOutcome};
 use cairn_common::error::ErrorKind;
 use cairn_common::file::{FileInfo, S3Tag};
-use cairn_common::wire::master::{Found, RangeWanted};
+use cairn_common::limits::PARTS_MAX;
+use cairn_common::name::FilePath;
+use cairn_common::version::VersionId;
+use cairn_common::wire::master::{FilePartsPage, Found, RangeWanted};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::dto::{
     Checksum, ChecksumMode, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
-    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectAttributes, Range, StorageClass,
-    StreamingBlob, Timestamp, TimestampFormat,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectAttributes, ObjectPart, Range,
+    StorageClass, StreamingBlob, Timestamp, TimestampFormat,
 };
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, StdError};
@@ -24,6 +27,8 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 
+/// Parts in one answer of GetObjectAttributes.
+const PARTS_LISTED_MAX: i32 = 1_000;
 const TIMES: [&str; 2] = ["if-modified-since", "if-unmodified-since"];
 
 /// Opens a file with one call to the masters and streams it. The first piece is read before the answer begins, so that a file
@@ -35,16 +40,14 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
     let path = dto::path(&input.bucket, &input.key)?;
     let condition = dto::read_condition(input.if_match, input.if_none_match, &caller.headers, TIMES);
     let wanted = wanted(input.range, input.part_number)?;
-    let outcome =
-        caller.client.get(&path, GetOptions { range: wanted, version, condition }).await.map_err(error::get)?;
-    let mut reader = match outcome {
+    let outcome = caller.client.get(&path, GetOptions { range: wanted, version, condition }).await;
+    let mut reader = match outcome.map_err(|problem| unread(problem, wanted))? {
         GetOutcome::File(reader) => reader,
         GetOutcome::NotModified(info) => return Err(not_modified(&info)),
     };
     let info = reader.info().clone();
-    check_part(&info, input.part_number)?;
     let (start, end) = reader.range();
-    let partial = wanted != RangeWanted::All || input.part_number.is_some();
+    let partial = wanted != RangeWanted::All;
     let first = reader.try_next().await.map_err(error::get)?;
     let body = FileBody { first, rest: Mutex::new(reader), left: end - start };
     let shown = input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !partial;
@@ -73,6 +76,7 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
         e_tag: Some(dto::tag(&info.tags)),
         last_modified: Some(dto::time(info.stamp)),
         metadata: dto::metadata(&info.attributes),
+        parts_count: parts_count(&info, wanted),
         tag_count: tagging::count(&info.attributes.tags),
         ..GetObjectOutput::default()
     };
@@ -89,14 +93,9 @@ pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Re
     let path = dto::path(&input.bucket, &input.key)?;
     let overrides = overrides(&input)?;
     let condition = dto::read_condition(input.if_match, input.if_none_match, &caller.headers, TIMES);
-    let info = match caller.client.stat_version(&path, version, condition).await.map_err(error::operation)? {
-        Found::Here(info) => info,
-        Found::NotModified(info) => return Err(not_modified(&info)),
-    };
-    check_part(&info, input.part_number)?;
     let wanted = wanted(input.range, input.part_number)?;
-    let (start, end) = wanted.of(info.length).ok_or_else(|| error::unsatisfiable(info.length))?;
-    let partial = wanted != RangeWanted::All || input.part_number.is_some();
+    let (info, (start, end)) = look(caller, &path, GetOptions { range: wanted, version, condition }).await?;
+    let partial = wanted != RangeWanted::All;
     let shown = input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !partial;
     let sums = Sums::shown(&info, shown);
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) = lock::shown(&info);
@@ -122,6 +121,7 @@ pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Re
         e_tag: Some(dto::tag(&info.tags)),
         last_modified: Some(dto::time(info.stamp)),
         metadata: dto::metadata(&info.attributes),
+        parts_count: parts_count(&info, wanted),
         ..HeadObjectOutput::default()
     };
     let mut headers = expires(&info);
@@ -133,6 +133,26 @@ pub(crate) async fn head_object(caller: &Caller, input: HeadObjectInput) -> S3Re
     Ok(S3Response { status, ..S3Response::with_headers(output, headers) })
 }
 
+/// A version, and where the bytes that are asked for begin and end, without reading them.
+async fn look(caller: &Caller, path: &FilePath, options: GetOptions) -> S3Result<(FileInfo, (u64, u64))> {
+    // Where a part begins only the masters know; they say it to whoever opens the file.
+    if let RangeWanted::Part(_) = options.range {
+        let wanted = options.range;
+        return match caller.client.get(path, options).await.map_err(|problem| unread(problem, wanted))? {
+            GetOutcome::File(reader) => Ok((reader.info().clone(), reader.range())),
+            GetOutcome::NotModified(info) => Err(not_modified(&info)),
+        };
+    }
+    let GetOptions { range, version, condition } = options;
+    match caller.client.stat_version(path, version, condition).await.map_err(error::operation)? {
+        Found::Here(info) => {
+            let range = range.of(info.length).ok_or_else(|| error::unsatisfiable(info.length))?;
+            Ok((info, range))
+        }
+        Found::NotModified(info) => Err(not_modified(&info)),
+    }
+}
+
 /// Tags, checksums and sizes of an object.
 pub(crate) async fn get_object_attributes(
     caller: &Caller,
@@ -142,10 +162,14 @@ pub(crate) async fn get_object_attributes(
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     refuse::customer_keys(&caller.headers)?;
     let path = dto::path(&input.bucket, &input.key)?;
-    let info = caller.stat_version(&path, version).await?;
     // `s3s` takes each header for one name; clients put all names into one header.
     let names = || input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
     let wants = |name: &str| names().any(|wanted| wanted.trim() == name);
+    let (info, object_parts) = if wants(ObjectAttributes::OBJECT_PARTS) {
+        parts(caller, &path, version, input.part_number_marker, input.max_parts).await?
+    } else {
+        (caller.stat_version(&path, version).await?, None)
+    };
     let sums = Sums::of(&info.attributes.checksums);
     let has_sums = sums.kind.is_some();
     let checksum = Checksum {
@@ -156,17 +180,12 @@ pub(crate) async fn get_object_attributes(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
     };
-    let parts = match info.tags.s3 {
-        S3Tag::Multipart(_, parts) => i32::try_from(parts).ok(),
-        S3Tag::Md5(_) | S3Tag::Root => None,
-    };
-    let parts = parts.map(|parts| GetObjectAttributesParts { total_parts_count: Some(parts), ..Default::default() });
     let output = GetObjectAttributesOutput {
         version_id: dto::version_id(info.version),
         checksum: (has_sums && wants(ObjectAttributes::CHECKSUM)).then_some(checksum),
         e_tag: wants(ObjectAttributes::ETAG).then(|| dto::tag(&info.tags)),
         last_modified: Some(dto::time(info.stamp)),
-        object_parts: parts.filter(|_| wants(ObjectAttributes::OBJECT_PARTS)),
+        object_parts,
         object_size: if wants(ObjectAttributes::OBJECT_SIZE) { Some(signed(info.length)?) } else { None },
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
             .then(|| StorageClass::from_static(StorageClass::STANDARD)),
@@ -175,23 +194,63 @@ pub(crate) async fn get_object_attributes(
     Ok(S3Response::new(output))
 }
 
-/// Which bytes are asked for. A part of an object that was not made of parts is the whole.
+/// A page of the parts that an object was made of: their numbers and sizes. S3 counts them from 1 on, whatever their numbers were
+/// in the upload.
+async fn parts(
+    caller: &Caller,
+    path: &FilePath,
+    version: Option<VersionId>,
+    marker: Option<i32>,
+    limit: Option<i32>,
+) -> S3Result<(FileInfo, Option<GetObjectAttributesParts>)> {
+    let negative = |_| error(S3ErrorCode::InvalidArgument, "A number of parts is not negative");
+    let after = u32::try_from(marker.unwrap_or(0)).map_err(negative)?;
+    let limit = u32::try_from(limit.unwrap_or(PARTS_LISTED_MAX)).map_err(negative)?;
+    let page = caller.client.file_parts(path, version, after, limit).await.map_err(error::operation)?;
+    let FilePartsPage { info, lengths } = page;
+    let S3Tag::Multipart(_, total) = info.tags.s3 else { return Ok((info, None)) };
+    let last = after.saturating_add(lengths.len() as u32);
+    let part = |(number, length): (u32, u64)| {
+        Ok(ObjectPart { part_number: Some(number.cast_signed()), size: Some(signed(length)?), ..ObjectPart::default() })
+    };
+    let listed: S3Result<Vec<ObjectPart>> = (after.saturating_add(1)..).zip(lengths).map(part).collect();
+    let parts = GetObjectAttributesParts {
+        is_truncated: Some(last < total),
+        max_parts: Some(limit.min(PARTS_LISTED_MAX.cast_unsigned()).cast_signed()),
+        next_part_number_marker: Some(last.cast_signed()),
+        part_number_marker: Some(after.cast_signed()),
+        parts: Some(listed?).filter(|listed| !listed.is_empty()),
+        total_parts_count: Some(total.cast_signed()),
+    };
+    Ok((info, Some(parts)))
+}
+
+/// Which bytes are asked for.
 fn wanted(range: Option<Range>, part: Option<i32>) -> S3Result<RangeWanted> {
-    match (range, part) {
+    let number = part.map(|part| u32::try_from(part).ok().filter(|part| (1..=PARTS_MAX).contains(part)));
+    match (range, number) {
         (Some(_), Some(_)) => Err(error(S3ErrorCode::InvalidRequest, "Range and partNumber exclude each other")),
         (range, None) => Ok(dto::range(range)),
-        (None, Some(1..=10_000)) => Ok(RangeWanted::All),
-        (None, Some(_)) => Err(error(S3ErrorCode::InvalidArgument, "partNumber must be from 1 to 10,000")),
+        (None, Some(Some(number))) => Ok(RangeWanted::Part(number)),
+        (None, Some(None)) => Err(error(S3ErrorCode::InvalidArgument, "partNumber must be from 1 to 10,000")),
     }
 }
 
-fn check_part(info: &FileInfo, part: Option<i32>) -> S3Result<()> {
-    match (part, info.tags.s3) {
-        (None, _) | (Some(1), S3Tag::Md5(_) | S3Tag::Root) => Ok(()),
-        (Some(_), S3Tag::Multipart(..)) => Err(refuse::part_of_multipart()),
-        (Some(_), _) => {
-            Err(custom("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The object has no such part"))
+/// How many parts an object has, if one of them is asked for.
+fn parts_count(info: &FileInfo, wanted: RangeWanted) -> Option<i32> {
+    match (wanted, info.tags.s3) {
+        (RangeWanted::Part(_), S3Tag::Multipart(_, parts)) => i32::try_from(parts).ok(),
+        _ => None,
+    }
+}
+
+/// Why an object cannot be opened.
+fn unread(problem: GetError, wanted: RangeWanted) -> S3Error {
+    match (problem, wanted) {
+        (GetError::Unsatisfiable { .. }, RangeWanted::Part(_)) => {
+            custom("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The object has no such part")
         }
+        (problem, _) => error::get(problem),
     }
 }
 

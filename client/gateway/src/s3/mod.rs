@@ -6,7 +6,9 @@
 //! ([`xml_body`]). Errors get their request id, and their code from [`error`].
 
 mod access;
+mod acl;
 mod arrival;
+mod asking;
 mod buckets;
 mod copy;
 mod cors;
@@ -21,6 +23,7 @@ mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
+mod policy;
 mod put;
 mod refuse;
 mod render;
@@ -201,4 +204,44 @@ fn document_digests(parts: &http::request::Parts, head: Head) -> S3Result<Expect
         headers.remove("x-amz-sdk-checksum-algorithm");
     }
     expect::read(&headers, head.payload)
+}
+
+/// Every header of S3 that is parsed, with this value.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_header(data: &[u8]) {
+    use s3s::dto::{CopySource, ETagCondition, Range};
+    if let Ok(text) = std::str::from_utf8(data) {
+        if let Ok(source) = CopySource::parse(text) {
+            let _ = dto::source(&source);
+        }
+        if let cairn_common::wire::master::RangeWanted::FromTo(start, end) = dto::range(Range::parse(text).ok()) {
+            assert!(start < end || end == u64::MAX, "an empty range was understood");
+        }
+    }
+    let _ = ETagCondition::parse_http_header(data);
+    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
+    for name in ["authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-tagging"] {
+        let Ok(request) = http::Request::builder().uri("/b/k").header("host", "x").header(name, &value).body(()) else {
+            return;
+        };
+        let _ = head::read(&request.into_parts().0, "us-east-1");
+    }
+}
+
+/// An address: whose query may carry a signature.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_address(uri: &http::Uri) {
+    let Ok(request) = http::Request::builder().uri(uri.clone()).header("host", "x").body(()) else { return };
+    let _ = head::read(&request.into_parts().0, "us-east-1");
+}
+
+/// An XML document.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_document(data: &[u8]) {
+    use s3s::dto::{CompletedMultipartUpload, CreateBucketConfiguration, Delete, Tagging};
+    use s3s::xml::{Deserialize, Deserializer};
+    let _ = Delete::deserialize(&mut Deserializer::new(data));
+    let _ = CompletedMultipartUpload::deserialize(&mut Deserializer::new(data));
+    let _ = Tagging::deserialize(&mut Deserializer::new(data));
+    let _ = CreateBucketConfiguration::deserialize(&mut Deserializer::new(data));
 }

@@ -7,6 +7,7 @@ mod authorisation;
 mod hostile;
 mod links;
 mod native;
+mod readers;
 mod s3_bodies;
 mod s3_multipart;
 mod s3_objects;

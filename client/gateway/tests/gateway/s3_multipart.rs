@@ -99,6 +99,60 @@ async fn parts_become_an_object_with_the_tag_that_clients_expect() {
     assert_eq!(between(&send(&gateway, attributes).await.text(), "PartsCount"), "3");
 }
 
+#[tokio::test]
+async fn parts_of_an_object_are_read_and_listed() {
+    let gateway = TestGateway::with_bucket().await;
+    let id = begin(&gateway, &[]).await;
+    let bodies = [noise(PART), noise(PART + 7), b"end".to_vec()];
+    let mut tags = Vec::new();
+    for (number, body) in (2..).zip(&bodies) {
+        tags.push((number, upload(&gateway, &id, number, body).await));
+    }
+    let parts: Vec<(u32, &str)> = tags.iter().map(|(number, tag)| (*number, tag.as_str())).collect();
+    assert_eq!(send(&gateway, completing(&id, &parts)).await.status, 200);
+    let whole = bodies.concat();
+    let mut start = 0;
+    for (number, body) in (1..).zip(&bodies) {
+        let target = format!("/bucket/key?partNumber={number}");
+        let read = send(&gateway, Request::new("GET", &target)).await;
+        let head = send(&gateway, Request::new("HEAD", &target)).await;
+        assert_eq!(&read.body, body);
+        let range = format!("bytes {start}-{}/{}", start + body.len() - 1, whole.len());
+        for answer in [&read, &head] {
+            assert_eq!((answer.status, answer.header("content-range")), (206, range.as_str()));
+            assert_eq!(answer.header("content-length"), body.len().to_string());
+            assert_eq!(answer.header("x-amz-mp-parts-count"), "3");
+        }
+        start += body.len();
+    }
+    assert!(send(&gateway, Request::new("HEAD", "/bucket/key")).await.find("x-amz-mp-parts-count").is_none());
+    for (number, code) in [("4", "InvalidPartNumber"), ("0", "InvalidArgument"), ("10001", "InvalidArgument")] {
+        let answer = send(&gateway, Request::new("GET", &format!("/bucket/key?partNumber={number}"))).await;
+        assert_eq!((answer.code().as_str(), answer.status == 416), (code, number == "4"));
+    }
+    let both = Request::new("GET", "/bucket/key?partNumber=1").with("range", "bytes=0-1");
+    assert_eq!(send(&gateway, both).await.code(), "InvalidRequest");
+
+    let attributes = |headers: &[(&str, &str)]| {
+        let request = Request::new("GET", "/bucket/key?attributes=").with("x-amz-object-attributes", "ObjectParts");
+        headers.iter().fold(request, |request, (name, value)| request.with(name, *value))
+    };
+    let first = send(&gateway, attributes(&[("x-amz-max-parts", "2")])).await.text();
+    assert_eq!((between(&first, "IsTruncated"), between(&first, "NextPartNumberMarker")), ("true".into(), "2".into()));
+    assert_eq!((between(&first, "PartNumber"), between(&first, "Size")), ("1".into(), PART.to_string()));
+    let rest = send(&gateway, attributes(&[("x-amz-part-number-marker", "2")])).await.text();
+    assert_eq!((between(&rest, "IsTruncated"), between(&rest, "PartNumber")), ("false".into(), "3".into()));
+    assert_eq!(between(&rest, "Size"), "3");
+
+    // An object that was sent in one piece is its own first part.
+    send(&gateway, Request::new("PUT", "/bucket/plain").body("hello")).await;
+    let read = send(&gateway, Request::new("GET", "/bucket/plain?partNumber=1")).await;
+    assert_eq!((read.status, read.text().as_str()), (206, "hello"));
+    assert_eq!(read.header("content-range"), "bytes 0-4/5");
+    assert!(read.find("x-amz-mp-parts-count").is_none());
+    assert_eq!(send(&gateway, Request::new("HEAD", "/bucket/plain?partNumber=2")).await.status, 416);
+}
+
 fn base64(bytes: &[u8]) -> String {
     use ::base64::Engine as _;
     ::base64::engine::general_purpose::STANDARD.encode(bytes)

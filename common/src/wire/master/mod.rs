@@ -5,7 +5,7 @@ mod error;
 mod reply;
 mod status;
 
-use super::command::{Command, Grant, SessionSequence};
+use super::command::{Command, Grant, Rights, SessionSequence};
 use super::heal::Compare;
 use crate::auth::OpenTicket;
 use crate::chunk::ChunkAddress;
@@ -14,6 +14,7 @@ use crate::ids::{NodeId, Slot, TenantId, UploadId, WindowId};
 use crate::limits::{AUDIT_ANSWER_MS, MASTER_ANSWER_MS};
 use crate::membership::Roles;
 use crate::name::{BucketName, FilePath};
+use crate::policy::{Action, Fact};
 use crate::version::VersionId;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use access::{Credential, Joined, KeyInfo};
 pub use error::MasterError;
 pub use reply::{
-    BackupPage, BucketInfo, Content, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened, PartInfo, PartsPage,
-    PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
+    BackupPage, BucketInfo, Content, FilePartsPage, Found, Listed, ListedFile, ManifestPage, MasterReply, Opened,
+    PartInfo, PartsPage, PlacedEntry, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WhereEntry, WherePage,
 };
 pub use status::{Audited, Finding, Heartbeat, MasterMember, MasterRole, MastersStatus, Status, VolumeReport};
 
@@ -57,6 +58,21 @@ pub enum Actor {
     Anonymous,
     /// The holder of an access key, whose signature the gateway checked.
     Key(String),
+    /// Somebody, with what policies of buckets can ask about.
+    Asking(Box<Asking>),
+}
+
+/// Who asks a gateway, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// The access key whose signature the gateway checked; `None`: nobody.
+    pub access: Option<String>,
+    /// What the request is in the words of policies. What it does not say of a call of its own follows from the call.
+    pub action: Option<Action>,
+    /// Whose the bucket must be; of any other's, everything is refused.
+    pub owner: Option<TenantId>,
+    /// What is known about the request.
+    pub facts: Vec<(Fact, String)>,
 }
 
 /// A request with its actor.
@@ -279,6 +295,61 @@ pub enum MasterRequest {
     },
     /// A page of all versions of files. Answer: [`MasterReply::Versions`].
     ListVersions(ListVersions),
+    /// The lengths of the parts that a file was made of. Answer: [`MasterReply::FileParts`].
+    FileParts {
+        /// Which file.
+        path: FilePath,
+        /// Which version; `None`: the current one.
+        version: Option<VersionId>,
+        /// Parts after this number.
+        after: u32,
+        /// At most this many, up to 1,000.
+        limit: u32,
+    },
+    /// The policy of a bucket, as it was given. Answer: [`MasterReply::Policy`].
+    Policy {
+        /// Which bucket.
+        bucket: BucketName,
+    },
+    /// Whether the actor may do something. Answer: [`MasterReply::Allowed`], or [`MasterError::Denied`].
+    May {
+        /// In which bucket.
+        bucket: BucketName,
+        /// With this file, or below this prefix; `None`: with the bucket itself.
+        key: Option<String>,
+        /// What.
+        right: Right,
+        /// The same in the words of policies.
+        action: Action,
+    },
+}
+
+/// A right on files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Right {
+    /// To read a file.
+    Read,
+    /// To write one.
+    Write,
+    /// To list files.
+    List,
+    /// To delete one.
+    Delete,
+    /// To make, remove and configure a bucket.
+    Admin,
+}
+
+impl Right {
+    /// Whether it is one of `rights`.
+    pub fn of(self, rights: &Rights) -> bool {
+        match self {
+            Right::Read => rights.read,
+            Right::Write => rights.write,
+            Right::List => rights.list,
+            Right::Delete => rights.delete,
+            Right::Admin => rights.admin,
+        }
+    }
 }
 
 /// Which bytes of a file a reader wants.
@@ -292,13 +363,16 @@ pub enum RangeWanted {
     From(u64),
     /// This many at the end.
     Last(u64),
+    /// The part with this number, from 1, of a file that was made of parts. Any other file is its own first part.
+    Part(u32),
 }
 
 impl RangeWanted {
-    /// The bytes of a file of `length` that are wanted: start and end. `None`: not satisfiable (RFC 9110, 14.1.2).
+    /// The bytes of a file of `length`, not made of parts, that are wanted: start and end. `None`: not satisfiable (RFC 9110,
+    /// 14.1.2).
     pub fn of(self, length: u64) -> Option<(u64, u64)> {
         match self {
-            RangeWanted::All => Some((0, length)),
+            RangeWanted::All | RangeWanted::Part(1) => Some((0, length)),
             RangeWanted::FromTo(start, end) if start < end && start < length => Some((start, end.min(length))),
             RangeWanted::From(start) if start < length => Some((start, length)),
             RangeWanted::Last(count) if count > 0 && length > 0 => Some((length.saturating_sub(count), length)),
@@ -373,5 +447,6 @@ mod tests {
         assert_eq!(RangeWanted::Last(5).of(3), Some((0, 3)));
         assert_eq!(RangeWanted::Last(0).of(3), None);
         assert_eq!(RangeWanted::Last(1).of(0), None);
+        assert_eq!((RangeWanted::Part(1).of(3), RangeWanted::Part(2).of(3)), (Some((0, 3)), None));
     }
 }

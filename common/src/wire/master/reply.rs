@@ -103,6 +103,12 @@ pub enum MasterReply {
     Cors(Vec<CorsRule>),
     /// A page of versions.
     Versions(VersionsPage),
+    /// Parts that a file was made of.
+    FileParts(Box<FilePartsPage>),
+    /// The policy of a bucket, if it has one, as it was given.
+    Policy(Option<String>),
+    /// It may, and this is whose bucket it is, if it is there.
+    Allowed(Option<TenantId>),
 }
 
 /// A page of a backup, or what there is instead.
@@ -265,6 +271,15 @@ pub struct Version {
     pub latest: bool,
     /// Its length, in bytes, and what identifies its bytes; `None`: it marks the removal of the file.
     pub file: Option<(u64, ETags)>,
+}
+
+/// Parts that a version of a file was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePartsPage {
+    /// The version; its tag says how many parts there are.
+    pub info: FileInfo,
+    /// Their lengths in order, in bytes, from the part on that was asked for. None of a file that was not made of parts.
+    pub lengths: Vec<u64>,
 }
 
 /// Parts of a multipart upload.

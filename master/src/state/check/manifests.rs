@@ -4,7 +4,8 @@ use super::files::Holders;
 use super::{Violation, each};
 use crate::state::chunks;
 use crate::store::key::{
-    Due, DueKey, HoldersKey, ManifestKey, ManifestRow, ReferenceKey, RowKey, SegmentKey, SegmentRow, StagingKey,
+    Due, DueKey, FilePartsKey, FilePartsRow, HoldersKey, ManifestKey, ManifestRow, ReferenceKey, RowKey, SegmentKey,
+    SegmentRow, StagingKey,
 };
 use crate::store::{EntryWalk, MetaView, StoreError, Table};
 use cairn_common::chunk::ChunkAddress;
@@ -37,6 +38,7 @@ pub(super) fn check(view: &dyn MetaView, holders: Holders, violations: &mut Vec<
         rows.push(id);
         found.look_at(id, &row, violations)
     })?;
+    found.parts(violations)?;
     found.uploads(violations)?;
     found.segments(violations)?;
     found.holders(rows, violations)?;
@@ -84,6 +86,18 @@ impl Found<'_> {
                 *self.holders.entry(manifest).or_default() += 1;
             }
         }
+    }
+
+    /// Lengths of parts belong to a manifest of ranges, and come to its length.
+    fn parts(&self, violations: &mut Vec<Violation>) -> Result<(), StoreError> {
+        each::<FilePartsKey>(self.view, FilePartsKey::all(), |key, FilePartsRow(lengths)| {
+            let whole: u64 = lengths.iter().sum();
+            let manifest = self.view.row(&ManifestKey(key.0))?;
+            if !manifest.is_some_and(|row| row.composite && row.length == whole && lengths.len() > 1) {
+                violations.push(Violation::Orphan { table: Table::System, key: hex::encode(key.encode()) });
+            }
+            Ok(())
+        })
     }
 
     fn uploads(&mut self, violations: &mut Vec<Violation>) -> Result<(), StoreError> {

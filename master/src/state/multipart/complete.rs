@@ -6,7 +6,7 @@ use crate::state::bucket::{self, UsageChange, signed};
 use crate::state::file::{self, Place};
 use crate::state::manifest::{self, Composite};
 use crate::state::tx::{Step, Tx};
-use crate::store::key::{Body, BucketRow, FinishedRow, PartKey, PartRow};
+use crate::store::key::{Body, BucketRow, FilePartsKey, FilePartsRow, FinishedRow, PartKey, PartRow};
 use cairn_common::file::S3Tag;
 use cairn_common::ids::ManifestId;
 use cairn_common::limits::{FILE_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX, RANGES_MAX};
@@ -93,17 +93,18 @@ fn tag(parts: &[PartRow]) -> S3Tag {
     S3Tag::Multipart(hasher.finalize().into(), u32::try_from(parts.len()).expect("there are at most 10,000"))
 }
 
-/// Makes one body of parts, which give what they hold to it.
+/// Makes one body of parts, which give what they hold to it, and notes how long each was.
 fn join(tx: &mut Tx<'_>, bucket: &BucketRow, mut parts: Vec<PartRow>) -> Step<Stored> {
-    let empty = RootHasher::of(&[]);
     let copies = parts.iter().map(|part| part.copies).min().unwrap_or(1);
+    let lengths: Vec<u64> = parts.iter().map(|part| part.length).collect();
     parts.retain(|part| part.length > 0);
-    let Some(last) = parts.last() else {
-        return Ok(Stored { body: Body::Empty, root: empty, length: 0, copies });
-    };
-    if parts.len() == 1 {
-        // One part is the file already.
-        return Ok(Stored { body: last.body, root: last.root, length: last.length, copies });
+    if parts.is_empty() {
+        return Ok(Stored { body: Body::Empty, root: RootHasher::of(&[]), length: 0, copies });
+    }
+    if let ([_], [part]) = (&lengths[..], &parts[..]) {
+        // One part is the file already. Of several it is not, even if the others are empty: others may hold its manifest,
+        // which has not these parts.
+        return Ok(Stored { body: part.body, root: part.root, length: part.length, copies });
     }
     let mut entries: Vec<Entry> = Vec::with_capacity(parts.len());
     for part in &parts {
@@ -121,5 +122,6 @@ fn join(tx: &mut Tx<'_>, bucket: &BucketRow, mut parts: Vec<PartRow>) -> Step<St
     let id = ManifestId(tx.stamp().0);
     let composite = Composite { domain: bucket.tenant.domain(), replicas: bucket.replicas, copies };
     let row = manifest::compose(tx, id, composite, entries);
+    tx.put(&FilePartsKey(id), &FilePartsRow(lengths));
     Ok(body::of_manifest(id, &row))
 }

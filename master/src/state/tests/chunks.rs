@@ -152,6 +152,38 @@ fn chunks_of_another_domain_are_refused() {
     assert_eq!(world.put(of_chunks("k", new)), Err(Refusal::WrongDomain));
 }
 
+/// S29 of docs/faults.md: neither a file nor the knowledge that somebody has it is got by naming its hashes.
+#[test]
+fn what_another_tenant_has_is_to_a_commit_as_what_nobody_has() {
+    let mut world = World::new();
+    world.put_chunks("k", &[1]);
+    let (two, tenant) = (name("two"), TenantId(2));
+    world.bare(Command::CreateBucket { name: two.clone(), tenant, replicas: None, lock: false }).unwrap();
+    let receipts = world.receipts_of(&world.servers, &[entry(1)]);
+    let answers = |world: &mut World, n: u64| {
+        let theirs = Entry::chunk(address(n), 1000 + n as u32);
+        let own = Entry::chunk(address_in(tenant.domain(), n), 1000 + n as u32);
+        let mut answers = Vec::new();
+        for (entry, receipts) in [(&own, Vec::new()), (&own, receipts.clone()), (&theirs, receipts.clone())] {
+            let tail = vec![entry.clone()];
+            let new = NewChunks { staging: None, chunking: Chunking::FIXED, tail, receipts };
+            let commit = CommitFile {
+                path: FilePath { bucket: two.clone(), key: Key::new("stolen").unwrap() },
+                ..of_chunks("k", new)
+            };
+            let answer = world.put(commit);
+            // What is short of a quorum is named as the client named it.
+            let named = Refusal::ShortOfQuorum { chunks: vec![address_in(tenant.domain(), n)] };
+            answers.push(if answer == Err(named) { "short of a quorum".to_owned() } else { format!("{answer:?}") });
+        }
+        answers
+    };
+    let (known, unknown) = (answers(&mut world, 1), answers(&mut world, 2));
+    assert_eq!(known, unknown);
+    assert_eq!(known, ["short of a quorum", "short of a quorum", "Err(WrongDomain)"]);
+    assert_eq!(world.references(1), 1);
+}
+
 #[test]
 fn only_whole_chunks_of_one_length_are_taken() {
     let mut world = World::new();

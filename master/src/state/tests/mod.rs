@@ -9,6 +9,7 @@ mod lifecycle;
 mod membership;
 mod model;
 mod multipart;
+mod parts;
 mod release;
 mod sessions;
 mod settings;

@@ -15,7 +15,7 @@ fn mib(n: u64) -> Entry {
     Entry::chunk(address(n), 1 << 20)
 }
 
-fn begin(world: &mut World, key: &str) -> MultipartRef {
+pub(super) fn begin(world: &mut World, key: &str) -> MultipartRef {
     let attributes = Attributes { content_type: Some("x".to_owned()), ..Attributes::default() };
     match world.run(Command::BeginMultipart { path: path(key), attributes, checksum: None, length: None }) {
         Ok(Done::Upload(upload)) => MultipartRef { path: path(key), upload },
@@ -36,7 +36,7 @@ fn part_of(world: &World, upload: &MultipartRef, number: u32, chunks: &[u64]) ->
     }
 }
 
-fn put_part(world: &mut World, upload: &MultipartRef, number: u32, chunks: &[u64]) -> Outcome {
+pub(super) fn put_part(world: &mut World, upload: &MultipartRef, number: u32, chunks: &[u64]) -> Outcome {
     let part = part_of(world, upload, number, chunks);
     world.run(Command::CommitPart(Box::new(part)))
 }
@@ -45,17 +45,23 @@ fn tag_of(n: u32) -> String {
     hex::encode([n as u8; 16])
 }
 
-fn complete_as(upload: &MultipartRef, parts: Vec<(u32, String)>) -> CompleteMultipart {
+pub(super) fn complete_as(upload: &MultipartRef, parts: Vec<(u32, String)>) -> CompleteMultipart {
     let checksums = BTreeMap::new();
     CompleteMultipart { upload: upload.clone(), parts, condition: Condition::default(), checksums }
 }
 
-fn complete(world: &mut World, upload: &MultipartRef, parts: &[u32]) -> Outcome {
+pub(super) fn complete(world: &mut World, upload: &MultipartRef, parts: &[u32]) -> Outcome {
     let parts = parts.iter().map(|n| (*n, tag_of(*n))).collect();
     world.run(Command::CompleteMultipart(Box::new(complete_as(upload, parts))))
 }
 
-fn copy_part(world: &mut World, upload: &MultipartRef, number: u32, from: &str, range: Option<(u64, u64)>) -> Outcome {
+pub(super) fn copy_part(
+    world: &mut World,
+    upload: &MultipartRef,
+    number: u32,
+    from: &str,
+    range: Option<(u64, u64)>,
+) -> Outcome {
     let (from, from_condition) = (path(from), Condition::default());
     world.run(Command::CopyPart { upload: upload.clone(), number, from, from_version: None, from_condition, range })
 }
@@ -100,7 +106,7 @@ fn stretches(world: &World, key: &str) -> Vec<(u64, u64, u64)> {
     stretches
 }
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 fn whole(chunks: &[u64]) -> Vec<(u64, u64, u64)> {
     chunks.iter().map(|n| (*n, 0, MIB)).collect()

@@ -101,6 +101,39 @@ impl ScannedKey for SegmentKey {
     }
 }
 
+/// The parts that a manifest was made of when a multipart upload ended: that manifest. The row is there as long as that of the
+/// manifest is, of every file made of two parts or more that has any bytes; the manifest of one part is the file's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilePartsKey(pub ManifestId);
+
+/// Lengths of the parts of a file, in order, in bytes. Its entries do not tell: a part may consist of several, or be empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePartsRow(pub Vec<u64>);
+
+impl FilePartsKey {
+    /// What the keys of all of them start with.
+    pub(crate) fn all() -> Vec<u8> {
+        KeyWriter::system(SystemKind::FileParts).prefix()
+    }
+}
+
+impl RowKey for FilePartsKey {
+    const TABLE: Table = Table::System;
+    type Row = FilePartsRow;
+
+    fn encode(&self) -> KeyBytes {
+        KeyWriter::system(SystemKind::FileParts).u64(self.0.0).finish()
+    }
+}
+
+impl ScannedKey for FilePartsKey {
+    fn decode(bytes: &[u8]) -> Option<FilePartsKey> {
+        let mut reader = KeyReader::system(bytes, SystemKind::FileParts)?;
+        let id = ManifestId(reader.u64()?);
+        reader.end(FilePartsKey(id))
+    }
+}
+
 /// A referenced chunk: by slot, as inventories are, and then by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceKey {
@@ -198,4 +231,4 @@ impl ScannedKey for MisplacedKey {
     }
 }
 
-postcard_records!(ManifestRow, SegmentRow, ReferenceRow, Vec<NodeId>);
+postcard_records!(ManifestRow, SegmentRow, FilePartsRow, ReferenceRow, Vec<NodeId>);

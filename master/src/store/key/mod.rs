@@ -20,8 +20,8 @@ mod tests;
 mod upload;
 
 pub use bucket::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
-    TenantKey, TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PolicyKey, PolicyRow, PublicKey,
+    QuotaKey, SharingKey, TenantKey, TenantRow, UsageKey,
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
@@ -30,7 +30,8 @@ pub use cluster::{
 pub use file::{AttributesKey, Body, CurrentKey, CurrentRow, HoldersKey, InlineId, InlineKey, InlineRow};
 pub use history::{HistoryKey, HistoryRow, KeptFile, NullVersionKey};
 pub use manifest::{
-    EMBEDDED_ENTRIES_MAX, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey, ReferenceRow, SegmentKey, SegmentRow,
+    EMBEDDED_ENTRIES_MAX, FilePartsKey, FilePartsRow, ManifestKey, ManifestRow, MisplacedKey, ReferenceKey,
+    ReferenceRow, SegmentKey, SegmentRow,
 };
 pub use queue::{Due, DueKey, HoldKey, HoldRow};
 pub use session::{AnswerKey, ProgressKey, ProgressRow, SessionKey, SessionRow, WindowKey, WindowStartKey};
@@ -136,7 +137,9 @@ pub(crate) enum SystemKind {
     Part = 22,
     Finished = 23,
     Sharing = 24,
+    Policy = 25,
     Appended = 26,
+    FileParts = 27,
     Due = 30,
     Hold = 31,
     Misplaced = 32,

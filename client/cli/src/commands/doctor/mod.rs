@@ -11,7 +11,7 @@ use crate::transfer::{Did, Tally};
 use crate::units::{printable, size};
 use cairn_client::Client;
 use cairn_common::error::ErrorKind;
-use cairn_common::limits::{CLOCK_SKEW_MS, PACK_MIN_BYTES, RESERVE_PERCENT};
+use cairn_common::limits::{CLOCK_SKEW_MS, DOWN_AFTER_MS, PACK_MIN_BYTES};
 use cairn_common::membership::{Membership, Node, NodeState};
 use cairn_common::wire::master::Status;
 use futures::stream::{self, StreamExt as _};
@@ -25,8 +25,6 @@ const CLOCK_WARN: Duration = Duration::from_secs(5);
 const ROOM_WARN_PERCENT: u64 = 5;
 /// Nodes that are reached for at once.
 const PROBES: usize = 16;
-/// A node that was not heard of for so long is told.
-const SILENT_MS: u64 = 15_000;
 
 /// How a check turned out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -213,7 +211,7 @@ impl Doctor<'_> {
     fn status(&mut self, status: &Status) -> Result<(), Failure> {
         for (id, (age_ms, heartbeat)) in &status.heartbeats {
             let name = status.membership.nodes.get(id).map_or_else(|| id.to_string(), |node| node.name.clone());
-            if *age_ms > SILENT_MS {
+            if *age_ms > DOWN_AFTER_MS {
                 let found = format!("silent for {} s", age_ms / 1000);
                 let advice = "see whether it runs and reaches the masters; its log says why not";
                 self.tell("heartbeat", name.clone(), (State::Fail, found), Some(advice.to_owned()))?;
@@ -245,8 +243,7 @@ fn room(free: u64, capacity: u64) -> (State, String, Option<&'static str>) {
         _ if free < u64::from(PACK_MIN_BYTES) => {
             (State::Fail, found, Some("full: remove files, or add a disk or a node"))
         }
-        // What is free is counted without the reserve.
-        few if few < ROOM_WARN_PERCENT + RESERVE_PERCENT => (State::Warn, found, Some("add a disk or a node")),
+        few if few < ROOM_WARN_PERCENT => (State::Warn, found, Some("add a disk or a node")),
         _ => (State::Ok, found, None),
     }
 }
@@ -326,8 +323,8 @@ mod tests {
     fn a_disk_is_told_before_it_is_full() {
         let room = |free: u64, capacity: u64| room(free << 20, capacity << 20).0;
         assert_eq!(room(50, 100), State::Ok);
-        assert_eq!(room(9, 100), State::Warn);
-        assert_eq!(room(900, 10_000), State::Warn);
+        assert_eq!(room(9, 100), State::Ok, "what is free is counted without the reserve");
+        assert_eq!(room(400, 10_000), State::Warn);
         assert_eq!(room(4, 100), State::Fail, "no chunk of 4 MiB fits any more");
         assert_eq!(room(0, 0), State::Fail);
     }

@@ -270,3 +270,18 @@ fn answer(status: StatusCode, headers: HeaderMap) -> Response {
     *response.headers_mut() = headers;
     response
 }
+
+/// Every header of resumable uploads, with this value.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_header(value: &HeaderValue) {
+    let mut given = HeaderMap::new();
+    for name in ["upload-offset", "upload-length", "upload-metadata", "upload-checksum", "tus-resumable"] {
+        given.insert(http::HeaderName::from_static(name), value.clone());
+    }
+    let _ =
+        (headers::offset(&given), headers::length(&given), headers::checksum(&given), headers::check_version(&given));
+    if let Ok(attributes) = headers::metadata(&given).and_then(|found| headers::attributes(&found)) {
+        let progress = Progress { upload: UploadId(1 << 40), offset: 0, length: 1, attributes: Some(&attributes) };
+        assert!(headers::metadata(&headers::of_progress(&progress)).is_ok(), "what was kept cannot be shown");
+    }
+}

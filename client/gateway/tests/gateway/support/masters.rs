@@ -23,9 +23,10 @@ use cairn_common::wire::command::{
     Refusal, Rights,
 };
 use cairn_common::wire::master::{
-    Actor, BucketInfo, Caller, Content, Credential, Found, KeyInfo, ListAfter, ListRequest, ListVersions, Listed,
-    ListedFile, ManifestPage, Master, MasterCall, MasterError, MasterReply, MasterRequest, Opened, PartInfo, PartsPage,
-    PlacedEntry, Status, UploadInfo, UploadsPage, Usage, Version, VersionsPage, WherePage,
+    Actor, BucketInfo, Caller, Content, Credential, FilePartsPage, Found, KeyInfo, ListAfter, ListRequest,
+    ListVersions, Listed, ListedFile, ManifestPage, Master, MasterCall, MasterError, MasterReply, MasterRequest,
+    Opened, PartInfo, PartsPage, PlacedEntry, RangeWanted, Status, UploadInfo, UploadsPage, Usage, Version,
+    VersionsPage, WherePage,
 };
 use s3s::crypto::{Checksum as _, Md5};
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ struct State {
     staged: BTreeMap<UploadId, Vec<Entry>>,
     manifests: BTreeMap<ManifestId, Vec<Entry>>,
     finished: BTreeMap<UploadId, Committed>,
+    /// Lengths of the parts that files were made of, by their tags.
+    parts: BTreeMap<String, Vec<u64>>,
     /// Where small parts are put when they become parts of a large file.
     chunks: Option<Arc<MemoryChunks>>,
 }
@@ -180,6 +183,10 @@ impl Master for MemoryMasters {
         let allowed = match &call.actor {
             None => true,
             Some(Actor::Anonymous) => false,
+            Some(Actor::Asking(asking)) => asking
+                .access
+                .as_ref()
+                .is_some_and(|access| state.keys.contains_key(access) && state.may_read(access, &call.request)),
             Some(Actor::Key(access)) => state.keys.contains_key(access) && state.may_read(access, &call.request),
         };
         let by_ticket = matches!(call.request, MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. });
@@ -198,6 +205,7 @@ fn name_of(request: &MasterRequest) -> &'static str {
         MasterRequest::Credential { .. } => "Credential",
         MasterRequest::Stat { .. } => "Stat",
         MasterRequest::Open { .. } => "Open",
+        MasterRequest::FileParts { .. } => "FileParts",
         MasterRequest::Bucket { .. } => "Bucket",
         MasterRequest::List(_) => "List",
         _ => "other",
@@ -236,6 +244,12 @@ impl State {
                     Found::Here(file) => Found::Here(file.info),
                     Found::NotModified(info) => Found::NotModified(info),
                 }))
+            }
+            MasterRequest::FileParts { path, after, limit, .. } => {
+                let Found::Here(file) = self.read(&path, &Condition::default())? else { unreachable!() };
+                let lengths = self.parts.get(&file.info.tags.s3()).cloned().unwrap_or_default();
+                let lengths = lengths.into_iter().skip(after as usize).take(limit as usize).collect();
+                MasterReply::FileParts(Box::new(FilePartsPage { info: file.info, lengths }))
             }
             MasterRequest::Open { path, condition, range, .. } => {
                 MasterReply::Opened(Box::new(self.open(&path, &condition, range)?))
@@ -369,7 +383,10 @@ impl State {
 
     /// Whether a key that is there may ask for this, of what the gateway leaves to the masters.
     fn may_read(&self, access: &str, request: &MasterRequest) -> bool {
-        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else { return true };
+        // There are no policies here: what no grant allows, nothing allows.
+        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else {
+            return !matches!(request, MasterRequest::May { .. });
+        };
         let key = &self.keys[access].key;
         key.allows(&path.bucket, Some(path.key.as_str()), |rights| rights.read)
     }
@@ -456,18 +473,20 @@ impl State {
         })
     }
 
-    fn open(
-        &mut self,
-        path: &FilePath,
-        condition: &Condition,
-        range: cairn_common::wire::master::RangeWanted,
-    ) -> Result<Found<Opened>, Refusal> {
+    fn open(&mut self, path: &FilePath, condition: &Condition, range: RangeWanted) -> Result<Found<Opened>, Refusal> {
         let file = match self.read(path, condition)? {
             Found::Here(file) => file,
             Found::NotModified(info) => return Ok(Found::NotModified(info)),
         };
         let info = file.info;
-        let Some((start, end)) = range.of(info.length) else {
+        let range = match (range, self.parts.get(&info.tags.s3())) {
+            (RangeWanted::Part(number), Some(lengths)) => {
+                let before = lengths.iter().take(number as usize - 1).sum::<u64>();
+                lengths.get(number as usize - 1).map(|length| (before, before + length))
+            }
+            (range, _) => range.of(info.length),
+        };
+        let Some((start, end)) = range else {
             return Ok(Found::Here(Opened { info, range: (0, 0), content: Content::Unsatisfiable }));
         };
         let content = match file.body {
@@ -693,7 +712,8 @@ impl State {
             bodies.push(body.clone());
         }
         let attributes = Attributes { checksums, ..upload.attributes.clone() };
-        let length: u64 = bodies.iter().map(Body::length).sum();
+        let lengths: Vec<u64> = bodies.iter().map(Body::length).collect();
+        let length: u64 = lengths.iter().sum();
         if upload.length.is_some_and(|whole| whole != length) {
             return Err(Refusal::Invalid("the upload is not whole".to_owned()));
         }
@@ -703,6 +723,7 @@ impl State {
             Body::Chunks(entries) => RootHasher::of(entries),
         };
         let tags = ETags { root, s3: S3Tag::Multipart(Md5::checksum(&md5s), count as u32) };
+        self.parts.insert(tags.s3(), lengths);
         let committed = self.place(&named.path, &condition, tags, attributes, body)?;
         self.bucket(&named.path.bucket)?.uploads.remove(&(named.path.key, named.upload));
         self.finished.insert(named.upload, committed.clone());

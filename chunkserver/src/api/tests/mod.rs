@@ -1,5 +1,7 @@
 //! The chunkserver over a real port, through the client that everyone uses.
 
+mod matrix;
+
 use crate::start::Chunkserver;
 use crate::testing::{
     DOMAIN, NODE, NOW_MS, TestMaster, TestNode, chunk, cluster_key, get_request, put_request, stat_request, token_keys,
