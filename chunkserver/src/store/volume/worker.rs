@@ -10,15 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
-/// An appender, and what waits for it.
-pub(super) type Hands = (Appender, mpsc::Receiver<Job>);
-
 /// The worker of one volume.
 pub(super) enum Worker {
     /// `None` only while the volume is being dropped.
     Thread(Option<JoinHandle<()>>),
     /// `None`: it was told to stop.
-    Callers(Box<Mutex<Option<Hands>>>),
+    Callers(Box<Mutex<Option<Idle>>>),
 }
 
 /// A worker without a thread, and what waits for it.

@@ -66,7 +66,7 @@ impl Client {
         self.plane.network.carry(self.number, MASTERS, false).await
     }
 
-    async fn hears_masters(&self) -> bool {
+    async fn asked_masters(&self) -> bool {
         self.plane.network.carry(MASTERS, self.number, false).await
     }
 
@@ -75,7 +75,7 @@ impl Client {
             return;
         }
         let window = self.plane.masters.open_window();
-        if !self.hears_masters().await {
+        if !self.asked_masters().await {
             return;
         }
         self.begun += 1;
@@ -100,7 +100,7 @@ impl Client {
             if let Ok(counted) = &answer {
                 self.plane.committed(counted);
             }
-            if !self.hears_masters().await {
+            if !self.asked_masters().await {
                 continue;
             }
             match answer {
