@@ -4,7 +4,6 @@ mod collecting;
 mod fetching;
 mod masters;
 mod near;
-mod plane;
 mod race;
 mod scrubbing;
 mod shedding;
