@@ -6,8 +6,9 @@ use cairn_common::bucket::BucketChange;
 use cairn_common::cors::CorsRule;
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::name::BucketName;
+use cairn_common::policy::Action;
 use cairn_common::wire::command::{Command, Done};
-use cairn_common::wire::master::{BucketInfo, MasterReply, MasterRequest};
+use cairn_common::wire::master::{BucketInfo, MasterReply, MasterRequest, Right};
 
 impl Client {
     /// Makes a bucket. `replicas`: copies of its chunks; `None`: the cluster's number, whatever it becomes. The bucket belongs
@@ -54,6 +55,36 @@ impl Client {
     pub async fn cors(&self, name: &BucketName) -> Result<Vec<CorsRule>, Error> {
         match self.ask(MasterRequest::Cors { bucket: name.clone() }).await? {
             MasterReply::Cors(rules) => Ok(rules),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// The policy of a bucket, as it was given, if it has one.
+    pub async fn policy(&self, name: &BucketName) -> Result<Option<String>, Error> {
+        match self.ask(MasterRequest::Policy { bucket: name.clone() }).await? {
+            MasterReply::Policy(policy) => Ok(policy),
+            _ => Err(wrong_reply().into()),
+        }
+    }
+
+    /// Gives a bucket a policy, or takes it off. In force for every request that begins afterwards.
+    pub async fn set_policy(&self, name: &BucketName, policy: Option<String>) -> Result<(), Error> {
+        self.write(Command::SetPolicy { bucket: name.clone(), policy }).await?;
+        Ok(())
+    }
+
+    /// Whether something may be done with a file, below a prefix, or with the bucket itself, as far as can be said before it is tried;
+    /// an error of kind `Denied` if not. Answers whose the bucket is, if it is there.
+    pub async fn may(
+        &self,
+        name: &BucketName,
+        key: Option<&str>,
+        right: Right,
+        action: Action,
+    ) -> Result<Option<TenantId>, Error> {
+        let (bucket, key) = (name.clone(), key.map(str::to_owned));
+        match self.ask(MasterRequest::May { bucket, key, right, action }).await? {
+            MasterReply::Allowed(owner) => Ok(owner),
             _ => Err(wrong_reply().into()),
         }
     }

@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod membership;
 pub mod name;
 pub mod net;
+pub mod policy;
 pub mod quorum;
 pub mod ring;
 pub mod seam;

@@ -59,6 +59,8 @@ pub const EXPIRED_AT_ONCE_MAX: usize = 1000;
 pub const CORS_RULES_MAX: usize = 100;
 /// Bytes of all of them, as S3.
 pub const CORS_MAX_BYTES: usize = 64 << 10;
+/// Bytes of a bucket's policy, as S3.
+pub const POLICY_MAX_BYTES: usize = 20 << 10;
 /// Labels of a file, as S3.
 pub const FILE_TAGS_MAX: u32 = 10;
 /// Labels of a bucket, as S3.

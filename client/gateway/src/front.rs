@@ -10,7 +10,7 @@ use cairn_common::cors::CorsRule;
 use cairn_common::ids::{Stamp, TenantId};
 use cairn_common::name::BucketName;
 use cairn_common::seam::{Clock, Random};
-use cairn_common::wire::master::{Actor, Credential, KeyInfo};
+use cairn_common::wire::master::{Actor, Asking, Credential, KeyInfo};
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -56,9 +56,19 @@ impl Identity {
         Identity { actor: Actor::Anonymous, credential: Arc::new(Credential { key, secret: String::new() }) }
     }
 
+    /// The same, with what is known about the request; `credential`: `None` if none came with it.
+    pub(crate) fn asking(credential: Option<Arc<Credential>>, asking: Asking) -> Identity {
+        let credential = credential.unwrap_or_else(|| Identity::nobody().credential);
+        Identity { actor: Actor::Asking(Box::new(asking)), credential }
+    }
+
     /// Whether no credentials came with the request.
     pub(crate) fn is_nobody(&self) -> bool {
-        self.actor == Actor::Anonymous
+        match &self.actor {
+            Actor::Anonymous => true,
+            Actor::Key(_) => false,
+            Actor::Asking(asking) => asking.access.is_none(),
+        }
     }
 
     /// The key, and what it allows.

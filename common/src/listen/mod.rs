@@ -12,5 +12,5 @@ mod tls;
 pub use authority::{Authority, IssueError, LeafKey, PUBLIC_KEY_BYTES};
 pub use frames::{FrameService, frames_route};
 pub use health::{Health, health_routes, install_metrics};
-pub use server::{ListenError, ListenOptions, Listener, Shutdown};
+pub use server::{ListenError, ListenOptions, Listener, Peer, Shutdown};
 pub use tls::{Certificate, CertificateSlot, TlsError, TlsFiles};

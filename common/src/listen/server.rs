@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +65,15 @@ impl Shutdown {
     pub fn has_begun(&self) -> bool {
         *self.sender.borrow()
     }
+}
+
+/// Who is on the other end of a connection; in the extensions of every request that came over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address that the connection came from: a proxy's, if there is one in between.
+    pub address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
 }
 
 /// A bound port.
@@ -130,8 +139,8 @@ impl Listener {
                 () = shutdown.begun() => break,
                 accepted = self.listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely. Accepting again at once would spin.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -142,9 +151,10 @@ impl Listener {
             let permit = Arc::clone(&permits).acquire_owned().await.expect("never closed");
             let (router, shutdown, tls) = (router.clone(), shutdown.clone(), tls.clone());
             let head_max_bytes = self.options.head_max_bytes;
+            let peer = Peer { address: address.ip(), tls: tls.is_some() };
             tokio::spawn(async move {
                 if let Some(io) = secure(stream, tls).await {
-                    serve_connection(io, router, shutdown, head_max_bytes).await;
+                    serve_connection(io, peer, router, shutdown, head_max_bytes).await;
                 }
                 drop(permit);
             });
@@ -170,9 +180,10 @@ async fn secure(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<BoxedIo> 
     }
 }
 
-async fn serve_connection(io: BoxedIo, router: axum::Router, shutdown: Shutdown, head_max_bytes: usize) {
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+async fn serve_connection(io: BoxedIo, peer: Peer, router: axum::Router, shutdown: Shutdown, head_max_bytes: usize) {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer);
         async move {
             if head_bytes(&request) > head_max_bytes {
                 return Ok(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());

@@ -4,33 +4,11 @@
 //! other way in: gateways check early to save work, but every request of theirs comes through here as well, in the name of
 //! the user. A request that is not in the table does not compile.
 
-use cairn_common::ids::NodeId;
+use cairn_common::ids::{NodeId, TenantId};
 use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::version::LockChange;
 use cairn_common::wire::command::{Command, Grant, Rights};
-use cairn_common::wire::master::{KeyInfo, MasterRequest};
-
-/// A right on files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    Read,
-    Write,
-    List,
-    Delete,
-    Admin,
-}
-
-impl Right {
-    fn of(self, rights: &Rights) -> bool {
-        match self {
-            Right::Read => rights.read,
-            Right::Write => rights.write,
-            Right::List => rights.list,
-            Right::Delete => rights.delete,
-            Right::Admin => rights.admin,
-        }
-    }
-}
+use cairn_common::wire::master::{KeyInfo, MasterRequest, Right};
 
 /// What of a bucket a right is needed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +26,8 @@ pub(super) enum Scope<'a> {
 pub(super) enum Need<'a> {
     /// Nothing beyond being someone: an access key or a node.
     Someone,
+    /// To own the session, which is checked with it.
+    Session,
     /// Nothing: the ticket in the request is the right.
     Ticket,
     /// To be a node with the gateway role, asking for itself.
@@ -120,6 +100,11 @@ pub(super) fn need(request: &MasterRequest) -> Need<'_> {
         MasterRequest::ListVersions(list) => Need::Rights(vec![(&list.bucket, Scope::Key(&list.prefix), Right::List)]),
         MasterRequest::Uploads { bucket, prefix, .. } => Need::Rights(vec![(bucket, Scope::Key(prefix), Right::List)]),
         MasterRequest::Parts { path, .. } => one(path, Right::Write),
+        MasterRequest::Policy { bucket } => Need::Rights(vec![(bucket, Scope::Bucket, Right::Admin)]),
+        MasterRequest::May { bucket, key, right, .. } => {
+            let scope = key.as_deref().map_or(Scope::Bucket, Scope::Key);
+            Need::Rights(vec![(bucket, scope, *right)])
+        }
         MasterRequest::Credential { .. } | MasterRequest::Cors { .. } => Need::Gateway,
         MasterRequest::CreateKey { .. }
         | MasterRequest::DeleteKey { .. }
@@ -153,6 +138,7 @@ fn need_of_command(command: &Command) -> Need<'_> {
         Command::CreateBucket { name, .. } | Command::DeleteBucket { name } | Command::SetBucket { name, .. } => {
             Need::Rights(vec![(name, Scope::Bucket, Right::Admin)])
         }
+        Command::SetPolicy { bucket, .. } => Need::Rights(vec![(bucket, Scope::Bucket, Right::Admin)]),
         Command::CommitFile(commit) => one(&commit.path, Right::Write),
         Command::SetTags { path, .. } => one(path, Right::Write),
         Command::DeleteFiles { bucket, files } => {
@@ -179,7 +165,7 @@ fn need_of_command(command: &Command) -> Need<'_> {
         ]),
         Command::BeginStaging { bucket, .. } => Need::Rights(vec![(bucket, Scope::Any, Right::Write)]),
         // A staged upload belongs to the one who began it; that is checked with the upload itself.
-        Command::AppendSegment { .. } | Command::AbortStaging { .. } => Need::Someone,
+        Command::AppendSegment { .. } | Command::AbortStaging { .. } => Need::Session,
         Command::BeginMultipart { path, .. } => one(path, Right::Write),
         Command::CommitPart(part) => one(&part.upload.path, Right::Write),
         Command::CopyPart { upload, from, .. } => {
@@ -212,35 +198,38 @@ fn need_of_command(command: &Command) -> Need<'_> {
 }
 
 impl Who {
-    /// Whether the one who asks has what a request needs. Rights on buckets of other tenants are refused later, where the
-    /// bucket is known.
+    /// Whether the one who asks has what a request needs. What is said of rights here is what grants say; whose the bucket is, and
+    /// what it says itself, comes to that (see [`super::policy`]).
     pub(super) fn may(&self, need: &Need<'_>) -> bool {
         match (need, self) {
             (Need::Ticket, _) => true,
-            (Need::Someone, Who::Key(_) | Who::Node { .. }) => true,
+            (Need::Someone | Need::Session, Who::Key(_) | Who::Node { .. }) => true,
             (Need::Gateway, Who::Node { gateway, .. }) => *gateway,
             (Need::Node(None), Who::Node { .. }) => true,
             (Need::Node(Some(wanted)), Who::Node { node, .. }) => node == wanted,
             (Need::Joiner, Who::Joiner(_)) => true,
             (Need::ClusterAdmin, Who::Key(key)) => key.cluster_admin,
-            (Need::Rights(rights), Who::Key(key)) => {
-                rights.iter().all(|(bucket, scope, right)| holds(key, bucket, scope, *right))
-            }
+            (Need::Rights(rights), _) => rights.iter().all(|(bucket, scope, right)| self.holds(bucket, scope, *right)),
             _ => false,
         }
+    }
+
+    /// Whether the one who asks has a right by the grants of a key.
+    pub(super) fn holds(&self, bucket: &BucketName, scope: &Scope<'_>, right: Right) -> bool {
+        matches!(self, Who::Key(key) if holds(key, bucket, scope, right))
     }
 }
 
 impl Who {
-    /// Whether the one who asks may read every file of its tenant, also those of buckets that are not made yet.
-    pub(super) fn reads_everything(&self) -> bool {
-        let everywhere = |grant: &Grant| grant.bucket.is_none() && grant.prefix.is_empty() && grant.rights.read;
-        matches!(self, Who::Key(key) if key.grants.iter().any(everywhere))
+    /// Whether the one who asks is of a tenant.
+    pub(super) fn is_of(&self, tenant: TenantId) -> bool {
+        matches!(self, Who::Key(key) if key.tenant == tenant)
     }
 
-    /// Whether the one who asks may know which files are beside `path`.
-    pub(super) fn may_list(&self, path: &FilePath) -> bool {
-        self.may(&one(path, Right::List))
+    /// Whether the one who asks may read every file of a tenant, also those of buckets that are not made yet.
+    pub(super) fn reads_everything_of(&self, tenant: TenantId) -> bool {
+        let everywhere = |grant: &Grant| grant.bucket.is_none() && grant.prefix.is_empty() && grant.rights.read;
+        self.is_of(tenant) && matches!(self, Who::Key(key) if key.grants.iter().any(everywhere))
     }
 }
 
@@ -316,15 +305,17 @@ mod tests {
     fn only_who_may_read_every_bucket_whole_reads_everything() {
         let read = Rights { read: true, ..Rights::default() };
         let everywhere = |prefix: &str, rights| Grant { bucket: None, prefix: prefix.to_owned(), rights };
-        assert!(key(false, vec![everywhere("", read)]).reads_everything());
-        assert!(key(false, vec![grant("one", "", read), everywhere("", Rights::ALL)]).reads_everything());
+        assert!(key(false, vec![everywhere("", read)]).reads_everything_of(TenantId(1)));
+        assert!(key(false, vec![grant("one", "", read), everywhere("", Rights::ALL)]).reads_everything_of(TenantId(1)));
         let write = Rights { write: true, list: true, ..Rights::default() };
         for grants in [vec![], vec![everywhere("a/", read)], vec![grant("one", "", read)], vec![everywhere("", write)]]
         {
-            assert!(!key(true, grants.clone()).reads_everything(), "{grants:?}");
+            assert!(!key(true, grants.clone()).reads_everything_of(TenantId(1)), "{grants:?}");
         }
+        // A policy may let it write into a bucket of another tenant: what is stored there it must not find by its hash.
+        assert!(!key(false, vec![everywhere("", Rights::ALL)]).reads_everything_of(TenantId(2)));
         for who in [Who::Nobody, Who::Node { node: NodeId(1), gateway: true }, Who::Joiner("t".into())] {
-            assert!(!who.reads_everything());
+            assert!(!who.reads_everything_of(TenantId(1)));
         }
     }
 

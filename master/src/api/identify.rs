@@ -24,6 +24,10 @@ impl MasterServer {
                     None => Ok(Who::Node { node: *node, gateway }),
                     Some(Actor::Anonymous) if gateway => Ok(Who::Nobody),
                     Some(Actor::Key(access)) if gateway => self.holder_of(&access),
+                    Some(Actor::Asking(asking)) if gateway => match &asking.access {
+                        Some(access) => self.holder_of(access),
+                        None => Ok(Who::Nobody),
+                    },
                     Some(_) => Err(MasterError::Denied),
                 }
             }

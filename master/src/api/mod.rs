@@ -15,31 +15,39 @@ mod keyring;
 mod leave;
 mod masters;
 mod nodes;
+mod policy;
 mod sessions;
+mod words;
 mod writes;
 
 pub use frames::MasterFrames;
 pub(crate) use keyring::Keyring;
+pub(crate) use policy::Policies;
 
 use crate::query;
 use crate::server::MasterServer;
 use crate::store::MetaView;
-use access::{Need, Who, makes_bucket, need, readable};
+use access::Who;
 use async_trait::async_trait;
 use cairn_common::wire::command::Refusal;
-use cairn_common::wire::master::{Caller, Master, MasterCall, MasterError, MasterReply, MasterRequest};
+use cairn_common::wire::master::{
+    Actor, BucketInfo, Caller, Master, MasterCall, MasterError, MasterReply, MasterRequest,
+};
 use nodes::NewKey;
+use policy::Question;
 
 #[async_trait]
 impl Master for MasterServer {
     async fn call(&self, caller: &Caller, call: MasterCall) -> Result<MasterReply, MasterError> {
         self.barrier().await?;
         let MasterCall { actor, request } = call;
+        let asking = match &actor {
+            Some(Actor::Asking(asking)) => Some(asking.as_ref().clone()),
+            _ => None,
+        };
         let who = self.identify(caller, actor)?;
-        let need = need(&request);
-        let own = makes_bucket(&request) || self.is_own(&who, &need)?;
-        let allowed = own && who.may(&need);
-        if !allowed && !self.is_public(&request)? {
+        let question = Question { who: &who, asking: asking.as_ref(), request: &request };
+        if !self.allows(question)? {
             return Err(MasterError::Denied);
         }
         match self.answer(caller, &who, request.clone()).await {
@@ -49,7 +57,12 @@ impl Master for MasterServer {
                 | Refusal::FileRemoved { path, .. }
                 | Refusal::NoSuchVersion { path, .. }
                 | Refusal::RemovalMark { path, .. },
-            )) if !who.may_list(&path) => Err(MasterError::Denied),
+            )) if !self.may_list(question, &path)? => Err(MasterError::Denied),
+            // Settings are for the bucket's own tenant, and for gateways, which show each by itself.
+            Ok(MasterReply::Bucket(info)) if asking.is_none() && !who.is_of(info.tenant) => {
+                let (settings, usage) = Default::default();
+                Ok(MasterReply::Bucket(BucketInfo { settings, usage, ..info }))
+            }
             answer => answer,
         }
     }
@@ -95,6 +108,13 @@ impl MasterServer {
                 };
                 self.scan(uploads).await.map(MasterReply::Uploads)
             }
+            MasterRequest::Policy { bucket } => {
+                Ok(MasterReply::Policy(self.look(|view| query::policy(view, &bucket))?))
+            }
+            MasterRequest::May { bucket, .. } => {
+                let rules = self.look(|view| query::rules(view, &bucket))?;
+                Ok(MasterReply::Allowed(rules.map(|rules| rules.tenant)))
+            }
             MasterRequest::Credential { access } => self.credential(&access),
             MasterRequest::CreateKey { name, given, cluster_admin, grants, tenant, expires_ms } => {
                 let new = NewKey { name, given, cluster_admin, grants, tenant, expires_ms };
@@ -121,26 +141,5 @@ impl MasterServer {
             MasterRequest::BeginBackup => self.begin_backup().await,
             MasterRequest::BackupPage { id, page } => self.backup_page(id, page).await.map(MasterReply::BackupPage),
         }
-    }
-
-    /// Whether all buckets of a request are of the tenant that asks. One of another tenant is as good as none.
-    fn is_own(&self, who: &Who, need: &Need<'_>) -> Result<bool, MasterError> {
-        let (Who::Key(key), Need::Rights(rights)) = (who, need) else { return Ok(true) };
-        let mut checked = None;
-        for (name, _, _) in rights {
-            if checked == Some(name) {
-                continue;
-            }
-            if self.look(|view| query::tenant_of(view, name))?.is_some_and(|tenant| tenant != key.tenant) {
-                return Ok(false);
-            }
-            checked = Some(name);
-        }
-        Ok(true)
-    }
-
-    /// Whether the request is for a file that its bucket shows to everybody.
-    fn is_public(&self, request: &MasterRequest) -> Result<bool, MasterError> {
-        readable(request).map_or(Ok(false), |path| self.look(|view| query::is_public(view, path)))
     }
 }

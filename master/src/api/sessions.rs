@@ -46,12 +46,14 @@ impl MasterServer {
         let members = self.members()?;
         let session = self.look(|view| Ok(view.row(&WindowStartKey(window))?))?.ok_or(Refusal::WindowEnded)?;
         self.check_owner(caller, session)?;
-        let domain = self.look(|view| query::bucket(view, &members, bucket))?.tenant.domain();
+        let tenant = self.look(|view| query::bucket(view, &members, bucket))?.tenant;
+        let domain = tenant.domain();
         let expires_ms = Stamp(window.0).ms() + WINDOW_MAX_MS;
         let nodes = members.membership.nodes.values();
         let writable = nodes.filter(|node| node.roles.chunkserver && node.state == NodeState::Live);
-        // Not for a gateway, whoever it asks for: it keeps the tokens of a bucket for all of its users.
-        let finds = matches!(caller, Caller::Key(_)) && who.reads_everything();
+        // Not for a gateway, whoever it asks for: it keeps the tokens of a bucket for all of its users. And not for a key of another
+        // tenant, which a policy lets write here.
+        let finds = matches!(caller, Caller::Key(_)) && who.reads_everything_of(tenant);
         let tokens = writable.map(|node| {
             let token = self.keyring.write_token(node.id, domain, window, WINDOW_LIMIT_BYTES, expires_ms);
             (node.id, if finds { self.keyring.finding(node.id, token) } else { token })

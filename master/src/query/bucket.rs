@@ -3,13 +3,13 @@
 use super::QueryError;
 use crate::state::Members;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
-    UsageKey, decode_row,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PolicyKey, PublicKey, QuotaKey,
+    SharingKey, UsageKey, decode_row,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::bucket::{BucketSettings, covers};
 use cairn_common::cors::CorsRule;
-use cairn_common::ids::TenantId;
+use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::name::{BucketName, FilePath};
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::BucketInfo;
@@ -50,9 +50,33 @@ pub fn cors(view: &dyn MetaView, name: &BucketName) -> Result<Vec<CorsRule>, Que
     Ok(view.row(&CorsKey(bucket.id))?.unwrap_or_default())
 }
 
-/// The owner of a bucket, if it is there.
-pub fn tenant_of(view: &dyn MetaView, name: &BucketName) -> Result<Option<TenantId>, QueryError> {
-    Ok(view.row(&BucketKey(name))?.map(|row| row.tenant))
+/// Who may do what with a bucket, as far as the bucket itself says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketRules {
+    /// Its number.
+    pub id: BucketId,
+    /// Its owner.
+    pub tenant: TenantId,
+    /// Its policy, as it was given.
+    pub policy: Option<String>,
+    /// Whether what is public is for nobody but the owner.
+    pub restricted: bool,
+}
+
+/// Who may do what with a bucket, if it is there.
+pub fn rules(view: &dyn MetaView, name: &BucketName) -> Result<Option<BucketRules>, QueryError> {
+    let Some(row) = view.row(&BucketKey(name))? else { return Ok(None) };
+    let policy = view.row(&PolicyKey(row.id))?.map(|policy| policy.text);
+    let restricted = match policy {
+        Some(_) => view.row(&SharingKey(row.id))?.unwrap_or_default().block.is_some_and(|block| block.restrict),
+        None => false,
+    };
+    Ok(Some(BucketRules { id: row.id, tenant: row.tenant, policy, restricted }))
+}
+
+/// The policy of a bucket, as it was given, if it has one.
+pub fn policy(view: &dyn MetaView, name: &BucketName) -> Result<Option<String>, QueryError> {
+    Ok(view.row(&PolicyKey(find(view, name)?.id))?.map(|policy| policy.text))
 }
 
 /// The row of a bucket that must be there.

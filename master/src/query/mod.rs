@@ -21,7 +21,7 @@ mod upload;
 mod versions;
 
 pub use access::{join_token, key, keys};
-pub use bucket::{bucket, buckets, cors, is_public, tenant_of};
+pub use bucket::{BucketRules, bucket, buckets, cors, is_public, policy, rules};
 pub use cluster::{Counts, counts, release_due};
 pub use file::{FileBytes, OpenedFile, WhereFile, WhereStretch, open, stat, where_is};
 pub use heal::{Moment, Owned, collection, compare, misplaced, place_chunks, rebalance, references};

@@ -4,7 +4,7 @@
 mod open;
 mod others;
 
-use crate::api::Keyring;
+use crate::api::{Keyring, Policies};
 use crate::digests::{self, Checkpoints};
 use crate::machine::StoreMachine;
 use crate::members;
@@ -154,6 +154,8 @@ pub struct MasterServer {
     pub(crate) watch: Watch,
     /// Owners of sessions, which never change; looked up for every command.
     pub(crate) owners: Mutex<BTreeMap<SessionId, Caller>>,
+    /// Policies of buckets, read.
+    pub(crate) policies: Policies,
     members: Arc<ArcSwapOption<Members>>,
     group: Arc<Group>,
     peers: Arc<Peers>,
@@ -252,6 +254,7 @@ impl MasterServer {
             heartbeats: Mutex::default(),
             watch: Watch::new(dead_after),
             owners: Mutex::default(),
+            policies: Policies::default(),
             members,
             group,
             peers,

@@ -4,13 +4,14 @@ use super::tx::{Step, Tx};
 use crate::store::StoreError;
 use crate::store::key::RowKey;
 use crate::store::key::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, Present, PublicKey, QuotaKey,
-    SharingKey, TenantKey, TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PolicyKey, PolicyRow, Present,
+    PublicKey, QuotaKey, SharingKey, TenantKey, TenantRow, UsageKey,
 };
 use cairn_common::bucket::{BucketChange, Quota, SettingsError};
 use cairn_common::ids::{BucketId, TenantId};
 use cairn_common::limits::{BUCKETS_MAX, REPLICAS_MAX};
 use cairn_common::name::BucketName;
+use cairn_common::policy::{Policy, PolicyError};
 use cairn_common::version::{ObjectLock, Versioning};
 use cairn_common::wire::command::{Done, Refusal};
 use cairn_common::wire::master::Usage;
@@ -64,6 +65,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BucketName) -> Step<Done> {
     tx.delete(&LifecycleKey(row.id));
     tx.delete(&CorsKey(row.id));
     tx.delete(&SharingKey(row.id));
+    tx.delete(&PolicyKey(row.id));
     tx.put(&TenantKey(row.tenant), &TenantRow { buckets: owner.buckets.saturating_sub(1) });
     tx.totals(|totals| totals.buckets = totals.buckets.saturating_sub(1))?;
     Ok(Done::Nothing)
@@ -93,6 +95,21 @@ pub(super) fn set(tx: &mut Tx<'_>, name: &BucketName, change: &BucketChange) -> 
     if let Some(rules) = &change.cors {
         set_row(tx, &CorsKey(row.id), rules);
     }
+    Ok(Done::Nothing)
+}
+
+/// Gives a bucket a policy, or takes it off. One that is not understood, or that its block of public access refuses, is never kept.
+pub(super) fn set_policy(tx: &mut Tx<'_>, name: &BucketName, policy: Option<&str>) -> Step<Done> {
+    let row = find(tx, name)?;
+    let text = policy.unwrap_or_default().to_owned();
+    if policy.is_some() {
+        let parsed = Policy::parse(&text, name)?;
+        let block = tx.get(&SharingKey(row.id))?.unwrap_or_default().block;
+        if parsed.is_public() && block.is_some_and(|block| block.block_policy) {
+            return Err(PolicyError::Public.into());
+        }
+    }
+    set_row(tx, &PolicyKey(row.id), &PolicyRow { text });
     Ok(Done::Nothing)
 }
 

@@ -144,6 +144,7 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Step<Done> {
         Command::CreateBucket { name, tenant, replicas, lock } => bucket::create(tx, name, *tenant, *replicas, *lock),
         Command::DeleteBucket { name } => bucket::delete(tx, name),
         Command::SetBucket { name, change } => bucket::set(tx, name, change),
+        Command::SetPolicy { bucket, policy } => bucket::set_policy(tx, bucket, policy.as_deref()),
         Command::SetTags { path, version, tags } => file::set_tags(tx, path, *version, tags),
         Command::SetLock { path, version, change, bypass } => lock::set(tx, path, *version, *change, *bypass),
         Command::CommitFile(commit) => file::commit(tx, commit),

@@ -7,6 +7,7 @@ use cairn_common::bucket::SettingsError;
 use cairn_common::file::AttributesError;
 use cairn_common::ids::{SessionId, Stamp};
 use cairn_common::manifest::ManifestError;
+use cairn_common::policy::PolicyError;
 use cairn_common::wire::command::Refusal;
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ macro_rules! stop_from {
     )*};
 }
 
-stop_from!(Refusal, ManifestError, AttributesError, SettingsError);
+stop_from!(Refusal, ManifestError, AttributesError, SettingsError, PolicyError);
 
 /// Rows, stamp and session of the command that is being executed.
 pub(super) struct Tx<'a> {

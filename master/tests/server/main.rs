@@ -5,18 +5,21 @@
 mod matrix;
 
 use cairn_common::auth::{ClusterKey, JoinToken, NodeKey, Secret};
+use cairn_common::bucket::{BucketChange, Tags};
 use cairn_common::chunk::ChunkAddress;
 use cairn_common::file::{Attributes, Condition, S3Tag};
-use cairn_common::ids::{ClusterId, Domain, Generation, NodeId, SessionId};
+use cairn_common::ids::{ClusterId, Domain, Generation, NodeId, SessionId, TenantId};
 use cairn_common::listen::{FrameService, ListenOptions, Listener, Shutdown, frames_route};
 use cairn_common::manifest::{Entry, RootHasher};
 use cairn_common::membership::{Membership, Roles};
 use cairn_common::name::{BucketName, FilePath};
 use cairn_common::net::handshake::{Identity, Verifier as _};
+use cairn_common::policy::{Action, Fact};
 use cairn_common::seam::{HttpTransport, OsRandom, RealDisk, SystemClock, TlsTrust};
 use cairn_common::wire::command::{Command, CommitFile, Done, Grant, NewContent, Refusal, Rights, SessionSequence};
 use cairn_common::wire::master::{
-    Actor, Caller, Content, Found, Master as _, MasterCall, MasterError, MasterReply, MasterRequest, RangeWanted,
+    Actor, Asking, Caller, Content, Found, Master as _, MasterCall, MasterError, MasterReply, MasterRequest,
+    RangeWanted,
 };
 use cairn_master::{Bootstrap, MasterConfig, MasterFrames, MasterSeams, MasterServer};
 use std::path::Path;
@@ -224,6 +227,137 @@ async fn rights_are_those_of_the_one_who_asks() {
     ask(&server, &admin(), MasterRequest::DeleteKey { access: access.clone() }).await.unwrap();
     assert!(server.secret_of(&identity).await.unwrap().is_none());
     assert_eq!(read(&server, &reader, &path).await, Err(MasterError::Denied));
+    server.stop().await;
+}
+
+/// A key of a tenant, with these grants.
+async fn key(server: &MasterServer, tenant: u32, grants: Vec<Grant>) -> Caller {
+    let request = MasterRequest::CreateKey {
+        name: "somebody".to_owned(),
+        given: None,
+        cluster_admin: false,
+        grants,
+        tenant: Some(TenantId(tenant)),
+        expires_ms: None,
+    };
+    let MasterReply::NewKey { access, .. } = ask(server, &admin(), request).await.unwrap() else { panic!() };
+    Caller::Key(access)
+}
+
+/// A policy with statements of (effect, principal, action, resource below the bucket's name, condition).
+fn policy(statements: &[(&str, &str, &str, &str, &str)]) -> Command {
+    let statements: Vec<String> = statements
+        .iter()
+        .map(|(effect, principal, action, resource, condition)| {
+            format!(
+                r#"{{"Effect": "{effect}", "Principal": {principal}, "Action": "{action}",
+                    "Resource": "arn:aws:s3:::photos{resource}", "Condition": {{{condition}}}}}"#
+            )
+        })
+        .collect();
+    let policy = format!(r#"{{"Version": "2012-10-17", "Statement": [{}]}}"#, statements.join(","));
+    Command::SetPolicy { bucket: BucketName::new("photos").unwrap(), policy: Some(policy) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_adds_to_what_grants_allow_and_takes_from_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let mut talk = Talk::open(&server, admin()).await;
+    talk.say(bucket("photos")).await.unwrap();
+    let path = FilePath::new("photos", "a/x").unwrap();
+    talk.say(commit(&path, b"seen")).await.unwrap();
+    let everywhere = |rights| vec![Grant { bucket: None, prefix: String::new(), rights }];
+    let nothing = key(&server, 1, Vec::new()).await;
+    let other = key(&server, 2, everywhere(Rights::ALL)).await;
+    let bare = key(&server, 2, Vec::new()).await;
+    let worker = key(&server, 1, everywhere(Rights { admin: false, ..Rights::ALL })).await;
+    let gateway = Caller::Node(NodeId(1));
+    let open = MasterRequest::Open {
+        path: path.clone(),
+        version: None,
+        condition: Condition::default(),
+        range: RangeWanted::All,
+    };
+    let nobody = async |facts: Vec<(Fact, String)>, owner| {
+        let asking = Asking { access: None, action: Some(Action::GetObject), owner, facts };
+        let call = MasterCall { actor: Some(Actor::Asking(Box::new(asking))), request: open.clone() };
+        server.call(&gateway, call).await.map(drop)
+    };
+    let denied = || Err(MasterError::Denied);
+
+    // Each row: statements; and whether a key of the tenant without grants, another tenant's, one of that without grants, a key of the
+    // tenant with grants, and nobody may read.
+    let allow = "Allow";
+    let all = r#""*""#;
+    for (statements, wanted) in [
+        (vec![], [false, false, false, true, false]),
+        (vec![(allow, all, "s3:GetObject", "/*", "")], [true, true, false, true, true]),
+        (vec![(allow, r#"{"AWS": "2"}"#, "s3:*", "/a/*", "")], [false, true, false, true, false]),
+        (vec![(allow, r#"{"AWS": "1"}"#, "s3:*", "/a/*", "")], [true, false, false, true, false]),
+        (vec![(allow, all, "s3:GetObject", "/b/*", "")], [false, false, false, true, false]),
+        (vec![(allow, all, "s3:PutObject", "/*", "")], [false, false, false, true, false]),
+        (
+            vec![(allow, all, "s3:GetObject", "/*", ""), ("Deny", r#"{"AWS": "1"}"#, "s3:GetObject", "/*", "")],
+            [false, true, false, false, true],
+        ),
+        (vec![("Deny", all, "s3:*", "/*", "")], [false; 5]),
+        // What is not known about a request is not as it must be.
+        (
+            vec![(allow, all, "s3:GetObject", "/*", r#""StringEquals": {"aws:Referer": "r"}"#)],
+            [false, false, false, true, false],
+        ),
+    ] {
+        match statements.as_slice() {
+            [] => {}
+            some => drop(talk.say(policy(some)).await.unwrap()),
+        }
+        let mut found = Vec::new();
+        for who in [&nothing, &other, &bare, &worker] {
+            found.push(read(&server, who, &path).await.is_ok());
+        }
+        found.push(nobody(Vec::new(), None).await.is_ok());
+        assert_eq!(found, wanted, "{statements:?}");
+    }
+    assert_eq!(nobody(vec![(Fact::Referer, "r".to_owned())], None).await, Ok(()));
+    assert_eq!(nobody(vec![(Fact::Referer, "r".to_owned())], Some(TenantId(2))).await, denied(), "not its owner");
+
+    // No policy locks out who administers the tenant; others it does.
+    talk.say(policy(&[("Deny", all, "s3:*", "*", "")])).await.unwrap();
+    let get = MasterRequest::Policy { bucket: path.bucket.clone() };
+    assert!(matches!(ask(&server, &admin(), get.clone()).await, Ok(MasterReply::Policy(Some(_)))));
+    assert_eq!(ask(&server, &worker, get).await, Err(MasterError::Denied));
+    assert_eq!(read(&server, &admin(), &path).await, Err(MasterError::Denied));
+    talk.say(Command::SetPolicy { bucket: path.bucket.clone(), policy: None }).await.unwrap();
+    assert!(read(&server, &admin(), &path).await.is_ok());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenant_writes_where_a_policy_lets_it_and_learns_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let mut talk = Talk::open(&server, admin()).await;
+    talk.say(bucket("photos")).await.unwrap();
+    let tags = Tags::from([("team".to_owned(), "blue".to_owned())]);
+    let change = BucketChange { tags: Some(tags), ..BucketChange::default() };
+    let name = BucketName::new("photos").unwrap();
+    talk.say(Command::SetBucket { name: name.clone(), change }).await.unwrap();
+    let everywhere = vec![Grant { bucket: None, prefix: String::new(), rights: Rights::ALL }];
+    let other = key(&server, 2, everywhere).await;
+    let mut stranger = Talk::open(&server, other.clone()).await;
+    let (inside, outside) = (FilePath::new("photos", "drop/x").unwrap(), FilePath::new("photos", "x").unwrap());
+    assert_eq!(stranger.say(commit(&inside, b"1")).await, Err(MasterError::Denied));
+    let two = r#"{"AWS": "arn:aws:iam::2:root"}"#;
+    let statements = [("Allow", two, "s3:PutObject", "/drop/*", ""), ("Allow", two, "s3:ListBucket", "", "")];
+    talk.say(policy(&statements)).await.unwrap();
+    stranger.say(commit(&inside, b"1")).await.unwrap();
+    assert_eq!(stranger.say(commit(&outside, b"1")).await, Err(MasterError::Denied));
+    assert_eq!(read(&server, &other, &inside).await, Err(MasterError::Denied));
+    assert_eq!(read(&server, &admin(), &inside).await.unwrap(), b"1");
+    let look = MasterRequest::Bucket { name: name.clone() };
+    let MasterReply::Bucket(info) = ask(&server, &other, look).await.unwrap() else { panic!() };
+    assert_eq!((info.settings, info.usage), Default::default(), "settings are for the bucket's own tenant");
     server.stop().await;
 }
 

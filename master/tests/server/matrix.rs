@@ -17,6 +17,7 @@ use cairn_common::manifest::RootHasher;
 use cairn_common::membership::Roles;
 use cairn_common::name::{BucketName, FilePath, Key};
 use cairn_common::net::FrameHandler as _;
+use cairn_common::policy::Action;
 use cairn_common::version::{LockChange, VersionId};
 use cairn_common::wire::command::{
     Command, CommitPart, CompleteMultipart, CopyFile, Grant, KeyRecord, MultipartRef, NewContent, Rights,
@@ -25,8 +26,8 @@ use cairn_common::wire::encode;
 use cairn_common::wire::frame::Service;
 use cairn_common::wire::heal::Compare;
 use cairn_common::wire::master::{
-    Actor, Caller, Heartbeat, ListAfter, ListRequest, ListVersions, Master as _, MasterCall, MasterError, MasterReply,
-    MasterRequest, RangeWanted,
+    Actor, Asking, Caller, Heartbeat, ListAfter, ListRequest, ListVersions, Master as _, MasterCall, MasterError,
+    MasterReply, MasterRequest, RangeWanted, Right,
 };
 use cairn_master::{MasterFrames, MasterServer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,8 @@ fn needs(request: &MasterRequest) -> Needs {
         | R::Parts { .. }
         | R::Uploads { .. }
         | R::FileParts { .. }
+        | R::Policy { .. }
+        | R::May { .. }
         | R::Where { .. } => Needs::Files,
         R::Credential { .. } | R::Cors { .. } => Needs::Gateway,
         R::CreateKey { .. }
@@ -102,6 +105,7 @@ fn command_needs(command: &Command) -> Needs {
         C::CreateBucket { .. } => Needs::Buckets,
         C::DeleteBucket { .. }
         | C::SetBucket { .. }
+        | C::SetPolicy { .. }
         | C::CommitFile(_)
         | C::SetTags { .. }
         | C::SetLock { .. }
@@ -240,6 +244,7 @@ fn commands(session: SessionId) -> Vec<Command> {
         Command::DeleteVersions { bucket: photos(), versions: vec![(key(), VersionId::Null, none())], bypass: true },
         Command::SetLock { path: path(), version: None, change: LockChange::LegalHold(false), bypass: true },
         Command::Expire { bucket: photos(), keys: vec![key()], uploads: vec![] },
+        Command::SetPolicy { bucket: photos(), policy: None },
     ]
 }
 
@@ -293,6 +298,8 @@ fn requests(session: SessionId) -> Vec<MasterRequest> {
         MasterRequest::Cors { bucket: photos() },
         MasterRequest::ListVersions(versions),
         MasterRequest::FileParts { path: path(), version: None, after: 0, limit: 9 },
+        MasterRequest::Policy { bucket: photos() },
+        MasterRequest::May { bucket: photos(), key: None, right: Right::Admin, action: Action::PutBucketPolicy },
     ];
     requests.extend(commands(session).into_iter().map(|command| MasterRequest::Write { session: None, command }));
     requests
@@ -301,13 +308,13 @@ fn requests(session: SessionId) -> Vec<MasterRequest> {
 /// That nothing was forgotten: numbers of variants on the wire have no gaps.
 fn check_complete(requests: &[MasterRequest]) {
     let kinds: BTreeSet<u8> = requests.iter().map(|request| encode(request)[1]).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..35).collect::<Vec<u8>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..37).collect::<Vec<u8>>());
     let commands = requests.iter().filter_map(|request| match request {
         MasterRequest::Write { command, .. } => Some(encode(command)[1]),
         _ => None,
     });
     let kinds: BTreeSet<u8> = commands.collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..44).collect::<Vec<u8>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..45).collect::<Vec<u8>>());
 }
 
 /// Somebody, and what of all this somebody may do.
@@ -364,6 +371,10 @@ async fn everybody(server: &MasterServer) -> Vec<Somebody> {
     let by = |caller: Caller, actor, may| Somebody { caller, actor, may };
     let key = |access: &str| Caller::Key(access.to_owned());
     let named = |access: &str| Some(Actor::Key(access.to_owned()));
+    let asking = |access: &str| {
+        let access = Some(access.to_owned());
+        Some(Actor::Asking(Box::new(Asking { access, action: None, owner: None, facts: Vec::new() })))
+    };
     vec![
         by(Caller::Anonymous, None, &[]),
         by(key("NOBODY"), None, &[]),
@@ -374,6 +385,9 @@ async fn everybody(server: &MasterServer) -> Vec<Somebody> {
         by(Caller::Node(removed), named(ADMIN), &[]),
         by(Caller::Node(node), None, &[Needs::Someone, Needs::Node]),
         by(Caller::Node(node), named(ADMIN), &[]),
+        by(Caller::Node(node), asking(ADMIN), &[]),
+        by(key(&powerless), asking(ADMIN), &[]),
+        by(Caller::Node(gateway), asking(&powerless), &[Needs::Someone]),
         by(Caller::Node(node), Some(Actor::Anonymous), &[]),
         by(Caller::Node(gateway), None, &[Needs::Someone, Needs::Node, Needs::Gateway]),
         by(Caller::Node(gateway), Some(Actor::Anonymous), &[]),

@@ -240,6 +240,7 @@ impl From<Refusal> for Problem {
                 format!("{refusal}. Remove files, or ask for a higher quota."),
             ),
             Refusal::BadSettings(_)
+            | Refusal::BadPolicy(_)
             | Refusal::LockNeedsVersions
             | Refusal::LockInThePast
             | Refusal::NoObjectLock(_) => bad_request(format!("{refusal}.")),

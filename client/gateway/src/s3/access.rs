@@ -1,15 +1,18 @@
 //! Who asks, and whether they may: checked when the head of a request is known and before any of its body was read.
 //!
 //! Every operation that `s3s` can route has a line in [`needs`]; one without a line is refused, so a new release of `s3s` opens
-//! nothing. The masters check each call again.
+//! nothing. What the grants of a key do not allow, the policy of the bucket may, for other tenants and for nobody too: then the
+//! masters are asked. They check each call again.
 
+use super::asking;
 use super::error::{self, denied};
 use crate::front::{Front, Identity};
 use crate::observe::RequestLog;
 use async_trait::async_trait;
 use cairn_common::name::BucketName;
+use cairn_common::policy::Action;
 use cairn_common::wire::command::Rights;
-use cairn_common::wire::master::KeyInfo;
+use cairn_common::wire::master::{KeyInfo, Right};
 use s3s::S3Result;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -158,28 +161,58 @@ impl S3Access for Access {
         if let Some(log) = context.extensions_mut().get::<Arc<RequestLog>>() {
             log.set_operation(operation);
         }
-        let Some(credentials) = context.credentials() else {
-            // Who signs nothing may read what a bucket shows to everybody, which the masters know.
-            if !reads_file(operation) {
-                return Err(denied());
+        let credential = match context.credentials() {
+            // Found a moment ago, for the signature; at most this repeats the question.
+            Some(credentials) => {
+                Some(self.0.credentials.find(&credentials.access_key).await.map_err(error::credential)?)
             }
-            context.extensions_mut().insert(Identity::nobody());
-            return Ok(());
+            None => None,
         };
-        // Found a moment ago, for the signature; at most this repeats the question.
-        let credential = self.0.credentials.find(&credentials.access_key).await.map_err(error::credential)?;
-        if !reads_file(operation)
-            && !is_allowed(&credential.key, needs, context.s3_path(), context.uri().query().unwrap_or_default())
-        {
-            return Err(denied());
+        let asking = asking::asking(operation, credential.as_ref().map(|credential| &credential.key), context);
+        let action = asking.action;
+        let identity = Identity::asking(credential, asking);
+        let query = context.uri().query().unwrap_or_default();
+        let granted = !identity.is_nobody() && is_allowed(identity.key(), needs, context.s3_path(), query);
+        if !granted && !is_judged_later(operation) {
+            self.ask(&identity, action, needs, context.s3_path(), query).await?;
         }
-        context.extensions_mut().insert(Identity::of(credential));
+        context.extensions_mut().insert(identity);
         Ok(())
     }
 }
 
-/// Operations that are right for everybody on a public file, also for keys that do not allow them: the masters judge.
-fn reads_file(operation: &str) -> bool {
+impl Access {
+    /// Whether the bucket's policy may allow what no grant allows. The masters judge again, and exactly.
+    async fn ask(
+        &self,
+        identity: &Identity,
+        action: Option<Action>,
+        needs: Needs,
+        path: &S3Path,
+        query: &str,
+    ) -> S3Result<()> {
+        let (Some(action), Some(bucket)) = (action, path.get_bucket_name()) else { return Err(denied()) };
+        let Ok(bucket) = BucketName::new(bucket) else { return Err(denied()) };
+        let prefix = prefix(query);
+        let (right, key) = match needs {
+            Needs::Read => (Right::Read, path.get_object_key()),
+            Needs::Write => (Right::Write, path.get_object_key()),
+            Needs::Delete => (Right::Delete, path.get_object_key()),
+            Needs::List => (Right::List, Some(prefix.as_deref().unwrap_or_default())),
+            Needs::AnyKey => (Right::List, None),
+            Needs::Admin => (Right::Admin, None),
+        };
+        self.0.client_of(identity).may(&bucket, key, right, action).await.map_err(error::operation)?;
+        Ok(())
+    }
+}
+
+fn prefix(query: &str) -> Option<String> {
+    super::head::pairs(query).into_iter().find(|(name, _)| name == "prefix").map(|(_, prefix)| prefix)
+}
+
+/// Operations whose first question to the masters tells whether they are allowed: reading, which a bucket can show to everybody.
+fn is_judged_later(operation: &str) -> bool {
     matches!(operation, "GetObject" | "HeadObject")
 }
 
@@ -193,10 +226,7 @@ fn is_allowed(key: &KeyInfo, needs: Needs, path: &S3Path, query: &str) -> bool {
         Needs::Read => object.is_some() && allows(object, |rights| rights.read),
         Needs::Write => object.is_some() && allows(object, |rights| rights.write),
         Needs::Delete => object.is_some() && allows(object, |rights| rights.delete),
-        Needs::List => {
-            let prefix = super::head::pairs(query).into_iter().find(|(name, _)| name == "prefix");
-            allows(prefix.as_ref().map(|(_, prefix)| prefix.as_str()), |rights| rights.list)
-        }
+        Needs::List => allows(prefix(query).as_deref(), |rights| rights.list),
         Needs::Admin => allows(None, |rights| rights.admin),
     }
 }

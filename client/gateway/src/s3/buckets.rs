@@ -1,8 +1,8 @@
 //! Buckets: made, looked at, listed, removed.
 
+use super::acl;
 use super::dto;
 use super::error::{self, error, unsupported};
-use super::refuse;
 use super::service::Caller;
 use cairn_common::error::ErrorKind;
 use cairn_common::limits::{BUCKETS_MAX, LIST_MAX_KEYS};
@@ -26,7 +26,7 @@ pub(crate) async fn create_bucket(
     input: CreateBucketInput,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let name = dto::bucket(&input.bucket)?;
-    refuse::acl(&caller.headers)?;
+    acl::in_headers(&caller.headers)?;
     if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
         return Err(unsupported("An object ownership other than BucketOwnerEnforced"));
     }

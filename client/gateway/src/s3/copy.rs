@@ -16,8 +16,8 @@ use cairn_common::error::ErrorKind;
 use cairn_common::file::{Attributes, Condition, FileInfo, TagCondition};
 use cairn_common::name::FilePath;
 use cairn_common::version::{Lock, VersionId};
-use cairn_common::wire::command::{Committed, CopyFile};
-use cairn_common::wire::master::{Found, RangeWanted};
+use cairn_common::wire::command::{Committed, CopyFile, Refusal};
+use cairn_common::wire::master::{Found, MasterError, RangeWanted};
 use http::HeaderMap;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, ETagCondition, MetadataDirective, TaggingDirective,
@@ -37,7 +37,7 @@ const TRIES: usize = 5;
 pub(crate) async fn copy_object(caller: &Caller, input: CopyObjectInput) -> S3Result<S3Response<CopyObjectOutput>> {
     let to = dto::path(&input.bucket, &input.key)?;
     let (from, version) = dto::source(&input.copy_source)?;
-    caller.must(&from.bucket, from.key.as_str(), |rights| rights.read)?;
+    caller.must_read(&from, version).await?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     dto::expect_owner(input.expected_source_bucket_owner.as_deref(), caller.tenant())?;
     refuse::in_write(&caller.headers)?;
@@ -119,7 +119,13 @@ impl Copy {
             };
             let outcome = match self.algorithm {
                 Some(algorithm) if !has_full(&source, algorithm) => self.stream(caller, &source, algorithm).await,
-                _ => self.refer(caller, &source).await,
+                _ => match self.refer(caller, &source).await {
+                    // Two tenants never share a copy of their bytes, whoever lets the other read.
+                    Err(PutError::Master(MasterError::Refused(Refusal::WrongDomain))) => {
+                        self.stream(caller, &source, self.algorithm.unwrap_or(Algorithm::Crc64Nvme)).await
+                    }
+                    outcome => outcome,
+                },
             };
             match outcome {
                 // Its source was replaced, or the condition on the target does not hold; if the latter, the next try says so.

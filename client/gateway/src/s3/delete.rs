@@ -9,6 +9,7 @@ use cairn_common::limits::LIST_MAX_KEYS;
 use cairn_common::name::{BucketName, Key};
 use cairn_common::version::VersionId;
 use cairn_common::wire::command::Deleted;
+use cairn_common::wire::master::MasterError;
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition,
     Error, ObjectIdentifier, Timestamp,
@@ -27,6 +28,7 @@ pub(crate) async fn delete_object(
     let wanted = Wanted { key: path.key, version, condition };
     let bypass = input.bypass_governance_retention.unwrap_or(false);
     let deleted = run(caller, &path.bucket, vec![wanted], bypass).await?.pop();
+    let deleted = deleted.map(|outcome| outcome.ok_or_else(error::denied)).transpose()?;
     let (delete_marker, version_id) = match (deleted, version) {
         (Some(Deleted::ConditionFailed), _) => return Err(precondition_failed()),
         (Some(Deleted::Locked), _) => return Err(locked()),
@@ -51,25 +53,25 @@ pub(crate) async fn delete_objects(
         let message = "A batch names 1 to 1,000 objects";
         return Err(error(S3ErrorCode::MalformedXML, message));
     }
-    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    let (mut files, mut others, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for object in objects {
         let (name, version) = (object.key.clone(), object.version_id.clone());
-        let checked = check(object).and_then(|file| {
-            caller.must(&bucket, file.key.as_str(), |rights| rights.delete)?;
-            Ok(file)
-        });
-        match checked {
-            Ok(file) => files.push(file),
+        match check(object) {
+            Ok(file) if caller.is_granted_removal(&bucket, file.key.as_str()) => files.push(file),
+            // What only the policy may allow is asked for by itself.
+            Ok(file) => others.push(file),
             Err(problem) => errors.push(failed(name, version, &problem)),
         }
     }
     let mut deleted = Vec::new();
-    if files.is_empty() {
+    if files.is_empty() && others.is_empty() {
         // The bucket must exist even if nothing in it may be removed.
         caller.client.bucket(&bucket).await.map_err(error::operation)?;
-    } else {
-        let names: Vec<_> = files.iter().map(|file| (file.key.clone(), file.version)).collect();
-        let outcomes = run(caller, &bucket, files, input.bypass_governance_retention.unwrap_or(false)).await?;
+    }
+    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    for batch in std::iter::once(files).chain(others.into_iter().map(|file| vec![file])) {
+        let names: Vec<_> = batch.iter().map(|file| (file.key.clone(), file.version)).collect();
+        let outcomes = run(caller, &bucket, batch, bypass).await?;
         for ((key, version), outcome) in names.into_iter().zip(outcomes) {
             match answer(key, version, outcome) {
                 Ok(removed) if !quiet => deleted.push(removed),
@@ -92,34 +94,67 @@ struct Wanted {
     condition: Condition,
 }
 
-/// Removes what was asked for; the answers are in the same order.
-async fn run(caller: &Caller, bucket: &BucketName, wanted: Vec<Wanted>, bypass: bool) -> S3Result<Vec<Deleted>> {
-    let mut outcomes = vec![Deleted::Absent; wanted.len()];
-    let (mut files, mut versions) = (Vec::new(), Vec::new());
-    for (place, Wanted { key, version, condition }) in wanted.into_iter().enumerate() {
-        match version {
-            None => files.push((place, (key, condition))),
-            Some(version) => versions.push((place, (key, version, condition))),
-        }
-    }
-    if !files.is_empty() {
-        let (places, files): (Vec<usize>, Vec<_>) = files.into_iter().unzip();
-        let deleted = caller.client.delete(bucket, files).await.map_err(error::operation)?;
-        places.into_iter().zip(deleted).for_each(|(place, deleted)| outcomes[place] = deleted);
-    }
-    if !versions.is_empty() {
-        let (places, versions): (Vec<usize>, Vec<_>) = versions.into_iter().unzip();
-        let deleted = caller.client.delete_versions(bucket, versions, bypass).await.map_err(error::operation)?;
+/// Removes what was asked for; the answers are in the same order. `None`: the caller may not.
+async fn run(
+    caller: &Caller,
+    bucket: &BucketName,
+    wanted: Vec<Wanted>,
+    bypass: bool,
+) -> S3Result<Vec<Option<Deleted>>> {
+    let mut outcomes = vec![None; wanted.len()];
+    let (versions, files): (Vec<_>, Vec<_>) =
+        wanted.into_iter().enumerate().partition(|(_, wanted)| wanted.version.is_some());
+    for (places, batch) in [files.into_iter().unzip(), versions.into_iter().unzip()] {
+        let (places, batch): (Vec<usize>, Vec<Wanted>) = (places, batch);
+        let deleted = each(caller, bucket, &batch, bypass).await?;
         places.into_iter().zip(deleted).for_each(|(place, deleted)| outcomes[place] = deleted);
     }
     Ok(outcomes)
 }
 
+/// Removes all at once; one by one, if the masters refuse them together because the policy denies some.
+async fn each(caller: &Caller, bucket: &BucketName, batch: &[Wanted], bypass: bool) -> S3Result<Vec<Option<Deleted>>> {
+    match remove(caller, bucket, batch, bypass).await {
+        Err(MasterError::Denied) => {}
+        deleted => return Ok(deleted.map_err(error::master)?.into_iter().map(Some).collect()),
+    }
+    if batch.len() == 1 {
+        return Ok(vec![None]);
+    }
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for one in batch {
+        match remove(caller, bucket, std::slice::from_ref(one), bypass).await {
+            Err(MasterError::Denied) => outcomes.push(None),
+            deleted => outcomes.push(deleted.map_err(error::master)?.pop()),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Removes files, or versions: either all are named with one or none is.
+async fn remove(
+    caller: &Caller,
+    bucket: &BucketName,
+    batch: &[Wanted],
+    bypass: bool,
+) -> Result<Vec<Deleted>, MasterError> {
+    let file = |wanted: &Wanted| (wanted.key.clone(), wanted.condition.clone());
+    let version = |wanted: &Wanted| Some((wanted.key.clone(), wanted.version?, wanted.condition.clone()));
+    let versions: Vec<_> = batch.iter().filter_map(version).collect();
+    let deleted = match (batch, versions.as_slice()) {
+        ([], _) => return Ok(Vec::new()),
+        (_, []) => caller.client.delete(bucket, batch.iter().map(file).collect()).await,
+        _ => caller.client.delete_versions(bucket, versions, bypass).await,
+    };
+    deleted.map_err(|cairn_client::Error::Master(problem)| problem)
+}
+
 /// How a batch answers for one of its objects.
-fn answer(key: Key, version: Option<VersionId>, outcome: Deleted) -> Result<DeletedObject, Error> {
+fn answer(key: Key, version: Option<VersionId>, outcome: Option<Deleted>) -> Result<DeletedObject, Error> {
     let id = dto::version_id(version);
     let removed = DeletedObject { key: Some(key.clone().into()), version_id: id.clone(), ..DeletedObject::default() };
     let mark = |mark: Option<String>| (Some(true), mark);
+    let Some(outcome) = outcome else { return Err(failed(key.into(), id, &error::denied())) };
     let (delete_marker, delete_marker_version_id) = match outcome {
         Deleted::ConditionFailed => return Err(failed(key.into(), id, &precondition_failed())),
         Deleted::Locked => return Err(failed(key.into(), id, &locked())),

@@ -81,6 +81,12 @@ pub(crate) fn owner_id(tenant: TenantId) -> String {
     format!("{:064x}", tenant.0)
 }
 
+/// The tenant of an owner's id; of what is none: one that owns nothing.
+pub(crate) fn tenant_of(owner: &str) -> Option<TenantId> {
+    let number = Some(owner).filter(|owner| owner.len() == 64).and_then(|owner| u32::from_str_radix(owner, 16).ok());
+    Some(number.map_or(TenantId(0), TenantId))
+}
+
 /// A tenant as the owner of something.
 pub(crate) fn owner(tenant: TenantId) -> Owner {
     Owner { display_name: Some(format!("tenant-{}", tenant.0)), id: Some(owner_id(tenant)) }

@@ -10,6 +10,7 @@ use cairn_common::error::ErrorKind;
 use cairn_common::file::AttributesError;
 use cairn_common::limits::PART_MAX_BYTES;
 use cairn_common::name::NameError;
+use cairn_common::policy::PolicyError;
 use cairn_common::version::VersionId;
 use cairn_common::wire::command::Refusal;
 use cairn_common::wire::master::MasterError;
@@ -144,7 +145,10 @@ fn refused(refusal: Refusal) -> S3Error {
         }
         Refusal::BadSettings(SettingsError::Lifecycle(_) | SettingsError::LockPeriod) => S3ErrorCode::InvalidArgument,
         Refusal::BadSettings(SettingsError::Cors(_)) => S3ErrorCode::InvalidRequest,
-        Refusal::BadSettings(SettingsError::PublicBlocked) => return denied(),
+        Refusal::BadSettings(SettingsError::PublicBlocked) | Refusal::BadPolicy(PolicyError::Public) => {
+            return denied();
+        }
+        Refusal::BadPolicy(_) => S3ErrorCode::MalformedPolicy,
         Refusal::BadSettings(_) => S3ErrorCode::InvalidTag,
         Refusal::Unsupported(_) => S3ErrorCode::NotImplemented,
         Refusal::BadJoinToken => return denied(),

@@ -6,7 +6,9 @@
 //! ([`xml_body`]). Errors get their request id, and their code from [`error`].
 
 mod access;
+mod acl;
 mod arrival;
+mod asking;
 mod buckets;
 mod copy;
 mod cors;
@@ -21,6 +23,7 @@ mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
+mod policy;
 mod put;
 mod refuse;
 mod render;

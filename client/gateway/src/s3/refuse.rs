@@ -1,6 +1,7 @@
 //! Parameters that ask for features Cairn does not have: refused in words, where ignoring them would store something else than
 //! was asked for.
 
+use super::acl;
 use super::error::{error, unsupported};
 use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result};
@@ -9,11 +10,6 @@ use s3s::{S3ErrorCode, S3Result};
 const FEATURES: &[(&str, &str)] = &[
     ("x-amz-website-redirect-location", "Website redirection"),
     ("x-amz-write-offset-bytes", "Appending"),
-    ("x-amz-grant-read", "A grant in a header"),
-    ("x-amz-grant-write", "A grant in a header"),
-    ("x-amz-grant-read-acp", "A grant in a header"),
-    ("x-amz-grant-write-acp", "A grant in a header"),
-    ("x-amz-grant-full-control", "A grant in a header"),
     ("x-amz-mfa", "Multi-factor authentication"),
 ];
 
@@ -27,15 +23,7 @@ pub(crate) fn in_write(headers: &HeaderMap) -> S3Result<()> {
     if class.is_some_and(|class| class != b"STANDARD") {
         return Err(error(S3ErrorCode::InvalidStorageClass, "The only storage class is STANDARD"));
     }
-    acl(headers)
-}
-
-/// Canned ACLs that say what is the case anyway; there are no others.
-pub(crate) fn acl(headers: &HeaderMap) -> S3Result<()> {
-    match headers.get("x-amz-acl").map(http::HeaderValue::as_bytes) {
-        None | Some(b"private" | b"bucket-owner-full-control") => Ok(()),
-        Some(_) => Err(error(S3ErrorCode::AccessControlListNotSupported, "Buckets here do not have ACLs")),
-    }
+    acl::in_headers(headers)
 }
 
 /// Encryption, with keys of the customer or others. A read may ask for it too, and whoever does must not take what it gets for

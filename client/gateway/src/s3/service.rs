@@ -3,7 +3,8 @@
 use super::arrival::Arrival;
 use super::error::{self, denied, error};
 use super::{
-    buckets, copy, cors, delete, get, lifecycle, list, lock, multipart, put, sharing, tagging, unset, versioning,
+    acl, buckets, copy, cors, delete, get, lifecycle, list, lock, multipart, policy, put, sharing, tagging, unset,
+    versioning,
 };
 use crate::front::{Front, Identity};
 use async_trait::async_trait;
@@ -11,9 +12,9 @@ use cairn_client::Client;
 use cairn_common::file::{Condition, FileInfo};
 use cairn_common::ids::TenantId;
 use cairn_common::name::{BucketName, FilePath};
+use cairn_common::policy::Action;
 use cairn_common::version::VersionId;
-use cairn_common::wire::command::Rights;
-use cairn_common::wire::master::{Found, MasterError};
+use cairn_common::wire::master::{Found, MasterError, Right};
 use http::HeaderMap;
 use s3s::dto;
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -46,9 +47,20 @@ impl Caller {
         &self.identity.credential.secret
     }
 
-    /// Whether the caller may do something with a file other than the one the request names.
-    pub(crate) fn must(&self, bucket: &BucketName, key: &str, right: fn(&Rights) -> bool) -> S3Result<()> {
-        if self.identity.key().allows(bucket, Some(key), right) { Ok(()) } else { Err(denied()) }
+    /// Whether the caller's grants allow it to remove a file. If not, the bucket's policy may.
+    pub(crate) fn is_granted_removal(&self, bucket: &BucketName, key: &str) -> bool {
+        self.identity.key().allows(bucket, Some(key), |rights| rights.delete)
+    }
+
+    /// Whether the caller may read a file other than the one the request names.
+    pub(crate) async fn must_read(&self, path: &FilePath, version: Option<VersionId>) -> S3Result<()> {
+        let key = path.key.as_str();
+        if self.identity.key().allows(&path.bucket, Some(key), |rights| rights.read) {
+            return Ok(());
+        }
+        let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        self.client.may(&path.bucket, Some(key), Right::Read, action).await.map_err(error::operation)?;
+        Ok(())
     }
 
     /// The body of an upload.
@@ -136,8 +148,10 @@ operations! {
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::get_bucket_location;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning::get;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = versioning::put;
-    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = unset::bucket_acl;
-    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = unset::object_acl;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = acl::get_bucket;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = acl::put_bucket;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::get_object;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::put_object;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::object;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
@@ -150,8 +164,10 @@ operations! {
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
     put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
-    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = unset::policy;
-    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unset::policy_status;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy::get;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = policy::status;
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = policy::put;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = policy::delete;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::bucket;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;

@@ -4,17 +4,13 @@
 //! The bucket or the object must be there: these answers say something about it.
 
 use super::buckets::look;
-use super::dto;
 use super::error::error;
 use super::service::Caller;
 use s3s::dto::{
-    GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketAclInput,
-    GetBucketAclOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLoggingInput,
-    GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
-    GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
-    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput, Grant, Grantee, Payer,
-    Permission, Type,
+    GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketEncryptionInput,
+    GetBucketEncryptionOutput, GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, GetBucketReplicationInput, GetBucketReplicationOutput,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, Payer,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -56,12 +52,6 @@ macro_rules! absent {
 }
 
 absent! {
-    /// No policy.
-    policy(GetBucketPolicyInput) -> GetBucketPolicyOutput =
-        nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
-    /// No policy.
-    policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput =
-        nothing(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
     /// No rule.
     encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput =
         nothing(
@@ -78,37 +68,4 @@ absent! {
 
 fn nothing(code: S3ErrorCode, message: &'static str) -> S3Error {
     error(code, message)
-}
-
-/// The owner may do everything, and nobody else anything.
-pub(crate) async fn bucket_acl(caller: &Caller, input: GetBucketAclInput) -> S3Result<S3Response<GetBucketAclOutput>> {
-    look(caller, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let output =
-        GetBucketAclOutput { grants: Some(vec![full_control(caller)]), owner: Some(dto::owner(caller.tenant())) };
-    Ok(S3Response::new(output))
-}
-
-/// The owner may do everything, and nobody else anything.
-pub(crate) async fn object_acl(caller: &Caller, input: GetObjectAclInput) -> S3Result<S3Response<GetObjectAclOutput>> {
-    dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
-    exists(caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    let (grants, owner) = (Some(vec![full_control(caller)]), Some(dto::owner(caller.tenant())));
-    Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
-}
-
-async fn exists(caller: &Caller, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
-    caller.stat_version(&dto::path(bucket, key)?, dto::version(version)?).await?;
-    Ok(())
-}
-
-fn full_control(caller: &Caller) -> Grant {
-    let owner = dto::owner(caller.tenant());
-    let grantee = Grantee {
-        display_name: owner.display_name,
-        email_address: None,
-        id: owner.id,
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }
 }

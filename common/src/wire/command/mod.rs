@@ -361,4 +361,11 @@ pub enum Command {
         /// Of which uploads, at most 1,000.
         uploads: Vec<(Key, UploadId)>,
     },
+    /// Gives a bucket a policy, or takes it off. Answer: [`Done::Nothing`].
+    SetPolicy {
+        /// Which.
+        bucket: BucketName,
+        /// The policy, as it is to be shown; `None`: no more.
+        policy: Option<String>,
+    },
 }

@@ -6,6 +6,7 @@ use crate::file::{AttributesError, ETags};
 use crate::ids::{BootCount, BucketId, Epoch, NodeId, SessionId, Stamp, UploadId, VolumeId, WindowId};
 use crate::manifest::ManifestError;
 use crate::name::{BucketName, FilePath};
+use crate::policy::PolicyError;
 use crate::version::VersionId;
 use serde::{Deserialize, Serialize};
 
@@ -339,4 +340,7 @@ pub enum Refusal {
     /// A bucket with Object Lock keeps its versions; and only a bucket that keeps versions can have it.
     #[error("a bucket with Object Lock keeps every version, and only a bucket that keeps versions can have it")]
     LockNeedsVersions,
+    /// A policy that cannot be kept.
+    #[error(transparent)]
+    BadPolicy(#[from] PolicyError),
 }

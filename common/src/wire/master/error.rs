@@ -102,7 +102,8 @@ impl Refusal {
             | Refusal::InvalidRange { .. }
             | Refusal::Unsupported(_)
             | Refusal::SourceInline(_)
-            | Refusal::Invalid(_) => ErrorKind::Invalid,
+            | Refusal::Invalid(_)
+            | Refusal::BadPolicy(_) => ErrorKind::Invalid,
         }
     }
 }

@@ -5,7 +5,7 @@ mod error;
 mod reply;
 mod status;
 
-use super::command::{Command, Grant, SessionSequence};
+use super::command::{Command, Grant, Rights, SessionSequence};
 use super::heal::Compare;
 use crate::auth::OpenTicket;
 use crate::chunk::ChunkAddress;
@@ -14,6 +14,7 @@ use crate::ids::{NodeId, Slot, TenantId, UploadId, WindowId};
 use crate::limits::{AUDIT_ANSWER_MS, MASTER_ANSWER_MS};
 use crate::membership::Roles;
 use crate::name::{BucketName, FilePath};
+use crate::policy::{Action, Fact};
 use crate::version::VersionId;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,6 +58,21 @@ pub enum Actor {
     Anonymous,
     /// The holder of an access key, whose signature the gateway checked.
     Key(String),
+    /// Somebody, with what policies of buckets can ask about.
+    Asking(Box<Asking>),
+}
+
+/// Who asks a gateway, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// The access key whose signature the gateway checked; `None`: nobody.
+    pub access: Option<String>,
+    /// What the request is in the words of policies. What it does not say of a call of its own follows from the call.
+    pub action: Option<Action>,
+    /// Whose the bucket must be; of any other's, everything is refused.
+    pub owner: Option<TenantId>,
+    /// What is known about the request.
+    pub facts: Vec<(Fact, String)>,
 }
 
 /// A request with its actor.
@@ -290,6 +306,50 @@ pub enum MasterRequest {
         /// At most this many, up to 1,000.
         limit: u32,
     },
+    /// The policy of a bucket, as it was given. Answer: [`MasterReply::Policy`].
+    Policy {
+        /// Which bucket.
+        bucket: BucketName,
+    },
+    /// Whether the actor may do something. Answer: [`MasterReply::Allowed`], or [`MasterError::Denied`].
+    May {
+        /// In which bucket.
+        bucket: BucketName,
+        /// With this file, or below this prefix; `None`: with the bucket itself.
+        key: Option<String>,
+        /// What.
+        right: Right,
+        /// The same in the words of policies.
+        action: Action,
+    },
+}
+
+/// A right on files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Right {
+    /// To read a file.
+    Read,
+    /// To write one.
+    Write,
+    /// To list files.
+    List,
+    /// To delete one.
+    Delete,
+    /// To make, remove and configure a bucket.
+    Admin,
+}
+
+impl Right {
+    /// Whether it is one of `rights`.
+    pub fn of(self, rights: &Rights) -> bool {
+        match self {
+            Right::Read => rights.read,
+            Right::Write => rights.write,
+            Right::List => rights.list,
+            Right::Delete => rights.delete,
+            Right::Admin => rights.admin,
+        }
+    }
 }
 
 /// Which bytes of a file a reader wants.

@@ -105,6 +105,10 @@ pub enum MasterReply {
     Versions(VersionsPage),
     /// Parts that a file was made of.
     FileParts(Box<FilePartsPage>),
+    /// The policy of a bucket, if it has one, as it was given.
+    Policy(Option<String>),
+    /// It may, and this is whose bucket it is, if it is there.
+    Allowed(Option<TenantId>),
 }
 
 /// A page of a backup, or what there is instead.

@@ -3,8 +3,8 @@
 use super::{Violation, each, versions};
 use crate::store::key::{
     AttributesKey, Body, BucketKey, BucketRow, BucketTagsKey, CorsKey, CurrentKey, CurrentRow, HoldersKey, InlineId,
-    InlineRow, LifecycleKey, MultipartKey, PartKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey, SharingKey,
-    StagingKey, UsageKey,
+    InlineRow, LifecycleKey, MultipartKey, PartKey, PolicyKey, PublicKey, QuotaKey, Record, RowKey, ScannedKey,
+    SharingKey, StagingKey, UsageKey,
 };
 use crate::store::{KeyRange, MetaView, Order, StoreError, Table};
 use cairn_common::ids::{BucketId, ManifestId, UploadId};
@@ -43,6 +43,7 @@ pub(super) fn check(view: &dyn MetaView, violations: &mut Vec<Violation>) -> Res
     settings::<LifecycleKey>(view, LifecycleKey::all(), &found, violations, |key| key.0)?;
     settings::<CorsKey>(view, CorsKey::all(), &found, violations, |key| key.0)?;
     settings::<SharingKey>(view, SharingKey::all(), &found, violations, |key| key.0)?;
+    settings::<PolicyKey>(view, PolicyKey::all(), &found, violations, |key| key.0)?;
     current(view, &mut found, violations)?;
     attributes(view, violations)?;
     versions::check(view, &mut found, violations)?;

@@ -5,6 +5,7 @@ use crate::query;
 use cairn_common::bucket::{BucketChange, PublicAccessBlock, Quota, SettingsError, Tags};
 use cairn_common::file::AttributesError;
 use cairn_common::limits::FILE_TAGS_MAX;
+use cairn_common::policy::PolicyError;
 use cairn_common::wire::command::{CommitPart, CompleteMultipart, CopyFile, MultipartRef};
 use std::collections::BTreeMap;
 
@@ -200,6 +201,38 @@ fn settings_change_one_by_one_and_end_with_their_bucket() {
     world.bucket("one");
     let info = query::bucket(world.view(), &world.members(), &name("one")).unwrap();
     assert_eq!(info.settings, Default::default(), "a new bucket of the name has nothing of the old one");
+}
+
+#[test]
+fn a_policy_is_kept_as_it_was_given_only_if_it_is_understood_and_not_blocked() {
+    let mut world = World::new();
+    let give = |world: &mut World, policy: Option<&str>| {
+        world.run(Command::SetPolicy { bucket: name("one"), policy: policy.map(str::to_owned) })
+    };
+    let kept = |world: &World| query::policy(world.view(), &name("one")).unwrap();
+    let of = |principal: &str| {
+        format!(
+            r#" {{"Statement": {{"Effect": "Allow", "Principal": {principal}, "Action": "s3:GetObject",
+                "Resource": "arn:aws:s3:::one/*"}}}}"#
+        )
+    };
+    let (public, one) = (of("\"*\""), of(r#"{"AWS": "7"}"#));
+    assert_eq!(give(&mut world, Some(&public)), Ok(Done::Nothing));
+    assert_eq!(kept(&world).as_deref(), Some(public.as_str()));
+    assert_eq!(give(&mut world, Some("{}")), Err(Refusal::BadPolicy(PolicyError::Form)));
+    assert_eq!(kept(&world).as_deref(), Some(public.as_str()), "what was refused changed nothing");
+    let block = PublicAccessBlock { block_policy: true, ..PublicAccessBlock::default() };
+    set(&mut world, BucketChange { public_access_block: Some(Some(block)), ..BucketChange::default() }).unwrap();
+    assert_eq!(give(&mut world, Some(&public)), Err(Refusal::BadPolicy(PolicyError::Public)));
+    assert_eq!(give(&mut world, Some(&one)), Ok(Done::Nothing));
+    assert_eq!(give(&mut world, None), Ok(Done::Nothing));
+    assert_eq!(kept(&world), None);
+    give(&mut world, Some(&one)).unwrap();
+    world.run(Command::DeleteBucket { name: name("one") }).unwrap();
+    world.bucket("one");
+    assert_eq!(kept(&world), None, "a new bucket of the name has nothing of the old one");
+    let elsewhere = world.run(Command::SetPolicy { bucket: name("none"), policy: Some(one) });
+    assert!(matches!(elsewhere, Err(Refusal::NoSuchBucket(_))));
 }
 
 #[test]

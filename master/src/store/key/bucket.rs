@@ -70,6 +70,17 @@ pub struct CorsKey(pub BucketId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharingKey(pub BucketId);
 
+/// The policy of a bucket: its number. No row: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyKey(pub BucketId);
+
+/// The policy of a bucket, as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// Its text. It was understood when it was given.
+    pub text: String,
+}
+
 /// A tenant: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantKey(pub TenantId);
@@ -182,6 +193,7 @@ settings! {
     LifecycleKey = Lifecycle -> Vec<LifecycleRule>;
     CorsKey = Cors -> Vec<CorsRule>;
     SharingKey = Sharing -> Sharing;
+    PolicyKey = Policy -> PolicyRow;
 }
 
 impl RowKey for TenantKey {
@@ -193,4 +205,15 @@ impl RowKey for TenantKey {
     }
 }
 
-postcard_records!(BucketRow, Usage, TenantRow, Quota, Vec<String>, Tags, Vec<LifecycleRule>, Vec<CorsRule>, Sharing);
+postcard_records!(
+    BucketRow,
+    Usage,
+    TenantRow,
+    Quota,
+    Vec<String>,
+    Tags,
+    Vec<LifecycleRule>,
+    Vec<CorsRule>,
+    Sharing,
+    PolicyRow
+);

@@ -20,8 +20,8 @@ mod tests;
 mod upload;
 
 pub use bucket::{
-    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PublicKey, QuotaKey, SharingKey,
-    TenantKey, TenantRow, UsageKey,
+    BucketKey, BucketOfTenantKey, BucketRow, BucketTagsKey, CorsKey, LifecycleKey, PolicyKey, PolicyRow, PublicKey,
+    QuotaKey, SharingKey, TenantKey, TenantRow, UsageKey,
 };
 pub use cluster::{
     AccessKeyKey, ClockKey, Collection, CollectionKey, FreshVolumesKey, JoinTokenKey, JoinTokenRow, MembershipKey,
@@ -137,6 +137,7 @@ pub(crate) enum SystemKind {
     Part = 22,
     Finished = 23,
     Sharing = 24,
+    Policy = 25,
     Appended = 26,
     FileParts = 27,
     Due = 30,

@@ -41,7 +41,7 @@ fn keys_are_pinned() {
     let (upload, session, window) = (UploadId(ID), SessionId(ID), WindowId(9));
     let due = |what| DueKey { due: Stamp(7), what }.encode();
     let multipart = MultipartKey { bucket: BucketId(7), key: "a\0b".to_owned(), upload };
-    let pinned: [(KeyBytes, String); 38] = [
+    let pinned: [(KeyBytes, String); 39] = [
         (current.encode(), "0102030405060708610062".into()),
         (AttributesKey(current).encode(), "0102030405060708610062".into()),
         (InlineKey(InlineId(ID)).encode(), "0102030405060708".into()),
@@ -70,6 +70,7 @@ fn keys_are_pinned() {
         (LifecycleKey(BucketId(ID)).encode(), "120102030405060708".into()),
         (CorsKey(BucketId(ID)).encode(), "130102030405060708".into()),
         (SharingKey(BucketId(ID)).encode(), "180102030405060708".into()),
+        (PolicyKey(BucketId(ID)).encode(), "190102030405060708".into()),
         (StagingKey(upload).encode(), "140102030405060708".into()),
         (multipart.encode(), "1500000000000000076100ff6200000102030405060708".into()),
         (PartKey { upload, number: 3 }.encode(), "16010203040506070800000003".into()),
@@ -227,6 +228,7 @@ fn values_of_the_cluster_are_pinned() {
     };
     pin(bucket, "010701ac02010201010101001e");
     pin(Quota { bytes: Some(300), files: None }, "0101ac0200");
+    pin(PolicyRow { text: "{}".to_owned() }, "01027b7d");
     pin(vec!["a/".to_owned()], "010102612f");
     pin(Tags::from([("a".to_owned(), "b".to_owned())]), "010101610162");
     pin(TenantRow { buckets: 3 }, "0103");

@@ -70,7 +70,7 @@ pub(crate) async fn upload_part_copy(
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let upload = reference(dto::path(&input.bucket, &input.key)?, &input.upload_id)?;
     let (from, version) = dto::source(&input.copy_source)?;
-    caller.must(&from.bucket, from.key.as_str(), |rights| rights.read)?;
+    caller.must_read(&from, version).await?;
     dto::expect_owner(input.expected_bucket_owner.as_deref(), caller.tenant())?;
     dto::expect_owner(input.expected_source_bucket_owner.as_deref(), caller.tenant())?;
     refuse::customer_keys(&caller.headers)?;
@@ -104,7 +104,7 @@ type PartSource<'a> = ((&'a FilePath, Option<VersionId>), Condition, Option<(u64
 async fn refer(caller: &Caller, upload: &MultipartRef, number: u32, source: PartSource<'_>) -> S3Result<PartInfo> {
     let (from, condition, range) = source;
     match caller.client.copy_part(upload, number, from, condition.clone(), range).await {
-        Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_)))) => {
+        Err(cairn_client::Error::Master(MasterError::Refused(Refusal::SourceInline(_) | Refusal::WrongDomain))) => {
             stream(caller, upload, number, (from, condition, range), Algorithm::Crc64Nvme).await
         }
         copied => copied.map_err(error::operation),

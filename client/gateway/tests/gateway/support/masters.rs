@@ -183,6 +183,10 @@ impl Master for MemoryMasters {
         let allowed = match &call.actor {
             None => true,
             Some(Actor::Anonymous) => false,
+            Some(Actor::Asking(asking)) => asking
+                .access
+                .as_ref()
+                .is_some_and(|access| state.keys.contains_key(access) && state.may_read(access, &call.request)),
             Some(Actor::Key(access)) => state.keys.contains_key(access) && state.may_read(access, &call.request),
         };
         let by_ticket = matches!(call.request, MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. });
@@ -379,7 +383,10 @@ impl State {
 
     /// Whether a key that is there may ask for this, of what the gateway leaves to the masters.
     fn may_read(&self, access: &str, request: &MasterRequest) -> bool {
-        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else { return true };
+        // There are no policies here: what no grant allows, nothing allows.
+        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else {
+            return !matches!(request, MasterRequest::May { .. });
+        };
         let key = &self.keys[access].key;
         key.allows(&path.bucket, Some(path.key.as_str()), |rights| rights.read)
     }
