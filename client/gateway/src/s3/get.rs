@@ -82,9 +82,7 @@ pub(crate) async fn get_object(caller: &Caller, input: GetObjectInput) -> S3Resu
     };
     // What the query overrides, `s3s` has put over `output`; these headers would come over that again.
     let headers = if input.response_expires.is_some() { HeaderMap::new() } else { expires(&info) };
-    // `s3s` knows it from the request's range alone.
-    let status = output.content_range.is_some().then_some(StatusCode::PARTIAL_CONTENT);
-    Ok(S3Response { status, ..S3Response::with_headers(output, headers) })
+    Ok(S3Response::with_headers(output, headers))
 }
 
 /// As GetObject, without the bytes.
