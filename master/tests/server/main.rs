@@ -284,7 +284,6 @@ async fn a_policy_adds_to_what_grants_allow_and_takes_from_everybody() {
         let call = MasterCall { actor: Some(Actor::Asking(Box::new(asking))), request: open.clone() };
         server.call(&gateway, call).await.map(drop)
     };
-    let denied = || Err(MasterError::Denied);
 
     // Each row: statements; and whether a key of the tenant without grants, another tenant's, one of that without grants, a key of the
     // tenant with grants, and nobody may read.
@@ -320,14 +319,15 @@ async fn a_policy_adds_to_what_grants_allow_and_takes_from_everybody() {
         assert_eq!(found, wanted, "{statements:?}");
     }
     assert_eq!(nobody(vec![(Fact::Referer, "r".to_owned())], None).await, Ok(()));
-    assert_eq!(nobody(vec![(Fact::Referer, "r".to_owned())], Some(TenantId(2))).await, denied(), "not its owner");
+    let of_another = nobody(vec![(Fact::Referer, "r".to_owned())], Some(TenantId(2))).await;
+    assert_eq!(of_another, Err(MasterError::Denied), "not its owner");
 
     // No policy locks out who administers the tenant; others it does.
     talk.say(policy(&[("Deny", all, "s3:*", "*", "")])).await.unwrap();
     let get = MasterRequest::Policy { bucket: path.bucket.clone() };
     assert!(matches!(ask(&server, &admin(), get.clone()).await, Ok(MasterReply::Policy(Some(_)))));
-    assert_eq!(ask(&server, &worker, get).await, denied());
-    assert_eq!(read(&server, &admin(), &path).await, denied());
+    assert_eq!(ask(&server, &worker, get).await, Err(MasterError::Denied));
+    assert_eq!(read(&server, &admin(), &path).await, Err(MasterError::Denied));
     talk.say(Command::SetPolicy { bucket: path.bucket.clone(), policy: None }).await.unwrap();
     assert!(read(&server, &admin(), &path).await.is_ok());
     server.stop().await;
