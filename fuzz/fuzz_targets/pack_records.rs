@@ -4,6 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, unused_imports)]
+#[path = "../../chunkserver/src/store/pack/mod.rs"]
+mod pack;
+
 fuzz_target!(|data: &[u8]| {
-    cairn_chunkserver::store::pack::fuzzing::pack_records(data);
+    pack::fuzzing::pack_records(data);
 });

@@ -1,10 +1,8 @@
 //! Who should be in the masters' group, from who is in the cluster: pure, one step at a time.
 //!
 //! Every node with the master role follows. Votes come in odd numbers: a group of two would be worse than one, since either's loss
-//! stops it. So two members get their votes together, or lose them together, by joint consensus (Raft dissertation, 4.3); and
-//! who follows without a vote gets that of one that is taken out in the same change, so that a group with a spare can lose
-//! another member at any moment of it. A leader is never taken out: it hands over first, so that the group does not wait for an
-//! election.
+//! stops it. So two members get their votes together, or lose them together, by joint consensus (Raft dissertation, 4.3). A
+//! leader is never taken out: it hands over first, so that the group does not wait for an election.
 
 use crate::raft::GroupMembers;
 use cairn_common::ids::NodeId;
@@ -23,35 +21,27 @@ pub(crate) enum Change {
     Unvote(Vec<NodeId>),
     /// These are no members any more.
     Remove(Vec<NodeId>),
-    /// The first are no members any more, and the second vote in their place.
-    Replace(Vec<NodeId>, Vec<NodeId>),
 }
 
 impl Change {
     pub(crate) fn to_raft(&self) -> ConfChangeV2 {
-        let singles: Vec<ConfChangeSingle> = match self {
-            Change::Follow(nodes) | Change::Unvote(nodes) => each(ConfChangeType::AddLearnerNode, nodes).collect(),
-            Change::Vote(nodes) => each(ConfChangeType::AddNode, nodes).collect(),
-            Change::Remove(nodes) => each(ConfChangeType::RemoveNode, nodes).collect(),
-            Change::Replace(gone, heirs) => {
-                each(ConfChangeType::RemoveNode, gone).chain(each(ConfChangeType::AddNode, heirs)).collect()
-            }
+        let (kind, nodes) = match self {
+            Change::Follow(nodes) | Change::Unvote(nodes) => (ConfChangeType::AddLearnerNode, nodes),
+            Change::Vote(nodes) => (ConfChangeType::AddNode, nodes),
+            Change::Remove(nodes) => (ConfChangeType::RemoveNode, nodes),
+        };
+        let single = |node: &NodeId| {
+            let mut single = ConfChangeSingle { node_id: u64::from(node.0), ..ConfChangeSingle::default() };
+            single.set_change_type(kind);
+            single
         };
         let mut change = ConfChangeV2::default();
-        if singles.len() > 1 {
+        change.set_changes(nodes.iter().map(single).collect::<Vec<_>>().into());
+        if nodes.len() > 1 {
             change.set_transition(ConfChangeTransition::Implicit);
         }
-        change.set_changes(singles.into());
         change
     }
-}
-
-fn each(kind: ConfChangeType, nodes: &[NodeId]) -> impl Iterator<Item = ConfChangeSingle> {
-    nodes.iter().map(move |node| {
-        let mut single = ConfChangeSingle { node_id: u64::from(node.0), ..ConfChangeSingle::default() };
-        single.set_change_type(kind);
-        single
-    })
 }
 
 /// What the leader does next to bring the group to what is wanted.
@@ -100,7 +90,7 @@ pub(crate) fn next_step(membership: &Membership, group: &Group<'_>) -> Option<St
     // All at once, but the leader last.
     let others: Vec<NodeId> = gone.iter().filter(|node| group.leader != Some(**node)).copied().collect();
     if !others.is_empty() {
-        return Some(Step::Change(take_out(others, &voters, &wanted, group)));
+        return Some(Step::Change(Change::Remove(others)));
     }
     let new = wanted.iter().find(|node| !voters.contains(node) && !learners.contains(node));
     if let Some(new) = new {
@@ -119,15 +109,6 @@ pub(crate) fn next_step(membership: &Membership, group: &Group<'_>) -> Option<St
         return None;
     }
     Some(Step::Change(Change::Vote(group.caught_up[..step].to_vec())))
-}
-
-/// Takes members out, and gives their votes to others in the same change, if there are enough to give them to. Not from an even
-/// number of voters, which it would keep even.
-fn take_out(gone: Vec<NodeId>, voters: &BTreeSet<NodeId>, wanted: &BTreeSet<NodeId>, group: &Group<'_>) -> Change {
-    let votes = gone.iter().filter(|node| voters.contains(node)).count();
-    let heirs: Vec<NodeId> = group.caught_up.iter().filter(|node| wanted.contains(node)).copied().take(votes).collect();
-    let is_even = voters.len().is_multiple_of(2);
-    if votes == 0 || heirs.len() < votes || is_even { Change::Remove(gone) } else { Change::Replace(gone, heirs) }
 }
 
 /// The leader is to go: somebody else who votes takes over.
@@ -256,30 +237,6 @@ mod tests {
         assert_eq!(next(&two, &conf(&[1, 2], &[]), &[]), change(Change::Remove, &[2]));
         let joint = ConfState { voters_outgoing: vec![1], ..conf(&[1, 2, 3], &[]) };
         assert_eq!(next(&two, &joint, &[]), None);
-    }
-
-    #[test]
-    fn a_member_that_follows_gets_the_vote_of_one_that_is_taken_out() {
-        let without_two = live(3, &[1, 3, 4]);
-        let replace = |gone: &[u32], heirs: &[u32]| Some(Step::Change(Change::Replace(nodes(gone), nodes(heirs))));
-        assert_eq!(next(&without_two, &conf(&[1, 2, 3], &[4]), &[4]), replace(&[2], &[4]));
-        assert_eq!(next(&without_two, &conf(&[1, 2, 3], &[4]), &[]), change(Change::Remove, &[2]), "it lags behind");
-        let without_three = live(3, &[1, 2]);
-        let both_gone = conf(&[1, 2, 3], &[4]);
-        assert_eq!(
-            next(&without_three, &both_gone, &[4]),
-            change(Change::Remove, &[3, 4]),
-            "the spare is to go as well"
-        );
-        let without_spare = live(3, &[1, 2, 3, 5]);
-        assert_eq!(
-            next(&without_spare, &conf(&[1, 2, 3], &[4, 5]), &[4, 5]),
-            change(Change::Remove, &[4]),
-            "no vote is free"
-        );
-        assert_eq!(next(&live(3, &[1, 4]), &conf(&[1, 2], &[4]), &[4]), change(Change::Remove, &[2]), "two would vote");
-        let raft = Change::Replace(nodes(&[2]), nodes(&[4])).to_raft();
-        assert_eq!((raft.changes.len(), raft.get_transition()), (2, ConfChangeTransition::Implicit));
     }
 
     #[test]

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 PART = 5 << 20
 CAMPAIGN = bool(os.environ.get("CAIRN_CAMPAIGN"))
 # More than a page of a thousand; all that there may be, in a campaign.
-MANY = 10_000 if CAMPAIGN else 1_050
-ROUNDS = 100 if CAMPAIGN else 6
+MANY = 10_000 if CAMPAIGN else 1_020
+ROUNDS = 100 if CAMPAIGN else 4
 # Nothing of these depends on what lies below the requests.
 over_http = pytest.mark.parametrize("cluster", ["http"], indirect=True)
 

@@ -7,7 +7,7 @@
 use cairn_tests::cluster::{Cluster, Plan, Shape};
 use cairn_tests::suites::block_on;
 use http::{HeaderName, HeaderValue, Method};
-use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut, S3CopyIfNotExists};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3CopyIfNotExists};
 use object_store::integration as suite;
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
@@ -68,8 +68,6 @@ async fn whole_suite(cluster: &Cluster) {
     // What else the crate can be set to do, by the part of the suite where it shows.
     let if_none_match = S3CopyIfNotExists::Header("if-none-match".to_owned(), "*".to_owned());
     suite::copy_if_not_exists(&store(cluster, "abc", |builder| builder.with_copy_if_not_exists(if_none_match.clone())))
-        .await;
-    suite::put_opts(&store(cluster, "abc", |builder| builder.with_conditional_put(S3ConditionalPut::Disabled)), false)
         .await;
     suite::put_get_delete_list(&store(cluster, "abc", |builder| builder.with_unsigned_payload(true))).await;
     for checksum in [Checksum::SHA256, Checksum::CRC64NVME] {

@@ -92,11 +92,12 @@ impl Kept {
 }
 
 fn remove_old(folder: &Path, now: SystemTime) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)?.take(LOOKED_AT_MAX) {
-        let entry = entry?;
-        let age = entry.metadata()?.modified().ok().and_then(|modified| now.duration_since(modified).ok());
+    for entry in std::fs::read_dir(folder)?.take(LOOKED_AT_MAX).flatten() {
+        // Another upload may end, and take its file away, at the same time.
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = modified.and_then(|modified| now.duration_since(modified).ok());
         if age.is_some_and(|age| age > Duration::from_millis(APPENDED_UPLOAD_MS)) {
-            std::fs::remove_file(entry.path())?;
+            let _ = std::fs::remove_file(entry.path());
         }
     }
     Ok(())

@@ -8,6 +8,9 @@ use http::StatusCode;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// Where node ports take the connections of nodes and clients.
+const FRAMES: &str = "/v1/frames";
+
 /// What answers at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
@@ -22,14 +25,14 @@ pub(super) enum Service {
 }
 
 impl Service {
-    /// What an answer to a request for `/v1/status` without a key comes from: an API asks for a key in its own form, and a node
-    /// port knows no such path and says so without a body.
+    /// What an answer to a request for [`FRAMES`] without a key comes from: there a node port wants to speak frames, whatever its
+    /// process is, and an API asks for a key in its own form.
     fn of(answer: &http::Response<BodyStream>) -> Service {
         let kind = answer.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         match kind {
+            _ if answer.status() == StatusCode::UPGRADE_REQUIRED => Service::Node,
             Some(kind) if kind.starts_with("application/problem+json") => Service::HttpApi,
             Some(kind) if kind.contains("xml") => Service::S3,
-            None if answer.status() == StatusCode::NOT_FOUND => Service::Node,
             _ => Service::Other,
         }
     }
@@ -70,7 +73,7 @@ impl Probe {
         let skew_ms = date.and_then(|date| skew(date, self.clock.wall_ms()));
         // The S3 API knows no such path, and says so.
         let ready = answer.status() != StatusCode::SERVICE_UNAVAILABLE;
-        let service = Service::of(&self.ask(url, "/v1/status").await?);
+        let service = Service::of(&self.ask(url, FRAMES).await?);
         Ok(Reached { took, skew_ms, ready, service })
     }
 
@@ -131,6 +134,22 @@ mod tests {
         assert_eq!(skew("Sun, 22 Nov 2026 23:59:59 GMT", now), Some(500));
         assert_eq!(skew("Sun, 22 Nov 2026 23:59:49 GMT", now), Some(-9_500));
         assert_eq!(skew("yesterday", now), None);
+    }
+
+    #[test]
+    fn each_service_is_known_by_how_it_answers() {
+        let of = |status: u16, kind: Option<&str>| {
+            let mut answer = http::Response::builder().status(status);
+            if let Some(kind) = kind {
+                answer = answer.header("content-type", kind);
+            }
+            Service::of(&answer.body(futures::StreamExt::boxed(futures::stream::empty())).unwrap())
+        };
+        assert_eq!(of(426, None), Service::Node);
+        assert_eq!(of(401, Some("application/problem+json")), Service::HttpApi);
+        assert_eq!(of(400, Some("application/xml")), Service::S3);
+        assert_eq!(of(404, Some("text/html")), Service::Other);
+        assert_eq!(of(503, None), Service::Other);
     }
 
     #[test]
