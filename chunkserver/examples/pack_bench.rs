@@ -14,7 +14,7 @@ use cairn_chunkserver::store::volume::{Admission, Volume, VolumeFolder, VolumeSe
 use cairn_common::auth::{ClusterKey, Secret, TokenKeys};
 use cairn_common::chunk::VerifiedChunk;
 use cairn_common::ids::{BootCount, ClusterId, Domain, Epoch, Generation, KeyId, NodeId, Stamp, VolumeId, WindowId};
-use cairn_common::seam::{Clock, OsRandom, Pool, RealDisk, SystemClock};
+use cairn_common::seam::{Clock, OsRandom, Pool, RealDisk, SystemClock, Threads};
 use cairn_common::wire::chunk::{ChunkService, GetChunk, PutChunk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ fn start(folder: &Path) -> Result<Volume, Box<dyn std::error::Error>> {
         random: &OsRandom,
         indexes: &indexes,
         failed: Arc::default(),
+        threads: Threads::Own,
     };
     Ok(Volume::start(folder, admission, &seams, VolumeSettings::default())?)
 }

@@ -173,7 +173,7 @@ impl Master for TestMaster {
 }
 
 /// A network without anyone on it.
-struct NoNetwork;
+pub(crate) struct NoNetwork;
 
 fn nobody(address: &str) -> CallError {
     CallError::Unreachable { address: address.to_owned(), reason: "there is no network in this test".to_owned() }

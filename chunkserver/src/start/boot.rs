@@ -104,10 +104,10 @@ pub(super) async fn bring_up(
         };
         let (clock, random, indexes) =
             (Arc::clone(&seams.clock), Arc::clone(&seams.random), Arc::clone(&seams.indexes));
-        let failed = signals.failed();
+        let (failed, threads) = (signals.failed(), seams.reading.threads());
         let path = disk.config.path;
         let start = move || {
-            let seams = VolumeSeams { clock, random: &*random, indexes: &*indexes, failed };
+            let seams = VolumeSeams { clock, random: &*random, indexes: &*indexes, failed, threads };
             Volume::start(disk.folder, admission, &seams, settings)
         };
         async move { (path, volume, seams.reading.run(start).await) }

@@ -3,6 +3,7 @@
 use super::{Config, DiskConfig, Identity, Seams, StartError};
 use crate::store::volume::{FolderError, FolderState, VolumeFolder, VolumeIdentity};
 use cairn_common::ids::VolumeId;
+use cairn_common::seam::Doubt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,7 +72,12 @@ pub(super) async fn survey(
 }
 
 fn look(disk: Arc<dyn cairn_common::seam::Disk>, path: PathBuf) -> Result<(VolumeFolder, FolderState), FolderError> {
-    let folder = VolumeFolder::lock(disk, &path)?;
+    let folder = VolumeFolder::lock(Arc::clone(&disk), &path)?;
+    match disk.doubt(&path) {
+        Ok(None) | Err(_) => {}
+        Ok(Some(doubt @ Doubt::Memory(_))) => tracing::info!(disk = %path.display(), "{doubt}"),
+        Ok(Some(doubt)) => tracing::warn!(disk = %path.display(), "{doubt}"),
+    }
     let state = folder.state()?;
     Ok((folder, state))
 }

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::store::Store;
 use crate::store::volume::{FolderError, Volume};
 use crate::tasks::{Heartbeats, Signals};
-use crate::upkeep::{Context, Peers, Progress, RemoteChunkservers};
+use crate::upkeep::{Chunkservers, Context, Peers, Progress, RemoteChunkservers};
 use cairn_common::auth::TokenKeys;
 use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, VolumeId};
 use cairn_common::net::FrameHandler;
@@ -108,6 +108,19 @@ impl Chunkserver {
         seams: Seams,
         master: Arc<dyn Master>,
     ) -> Result<Chunkserver, StartError> {
+        let (clock, random) = (Arc::clone(&seams.clock), Arc::clone(&seams.random));
+        let ways = RemoteChunkservers::new(identity.cluster, Arc::clone(&seams.transport), clock, random);
+        Chunkserver::start_among(identity, config, seams, master, Box::new(ways)).await
+    }
+
+    /// The same with these ways to the other chunkservers.
+    pub(crate) async fn start_among(
+        identity: Identity,
+        config: Config,
+        seams: Seams,
+        master: Arc<dyn Master>,
+        ways: Box<dyn Chunkservers>,
+    ) -> Result<Chunkserver, StartError> {
         let signals = Signals::new();
         let (disks, mut faults) = disks::survey(&identity, &config, &seams).await?;
         let booted = boot::boot(&identity, &config, &seams, &*master, disks, &mut faults).await?;
@@ -127,8 +140,7 @@ impl Chunkserver {
             tracing::error!(disk = %fault.path.display(), reason = %fault.reason, "a disk is out of service");
         }
         let progress = Arc::new(Progress::default());
-        let ways = RemoteChunkservers::new(identity.cluster, seams.transport, Arc::clone(&clock), seams.random);
-        let peers = Peers::new(identity.node, Arc::clone(&master), Box::new(ways));
+        let peers = Peers::new(identity.node, Arc::clone(&master), ways);
         let upkeep = Context::new(
             store,
             Arc::clone(&view),

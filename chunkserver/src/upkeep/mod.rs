@@ -27,7 +27,7 @@ mod shed;
 mod tests;
 mod view;
 
-pub(crate) use peers::{Peers, RemoteChunkservers};
+pub(crate) use peers::{Chunkservers, Peers, RemoteChunkservers};
 pub(crate) use progress::Progress;
 pub(crate) use view::ClusterView;
 

@@ -14,8 +14,8 @@ pub use bugs::{SEEDED_BUGS, check_seeded_bug, seeded_bug};
 #[cfg(feature = "sim")]
 pub use bugs::{must_fail_without, with_seeded_bug};
 pub use clock::{Clock, SystemClock};
-pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, OpenMode, RealDisk};
-pub use pool::{Pool, spawn_thread};
+pub use disk::{Disk, DiskFile, DiskSpace, DiskTrouble, Doubt, OpenMode, RealDisk};
+pub use pool::{Pool, Threads, spawn_thread};
 pub use random::{OsRandom, Random};
 pub use transport::{BodyStream, BoxedIo, CallError, HttpTransport, Io, TlsTrust, Transport};
 

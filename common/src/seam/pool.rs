@@ -4,16 +4,37 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// Which threads do work that blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Threads of its own.
+    Own,
+    /// The caller's, at once. For simulations, which run on one thread so that nothing ever happens at the same time.
+    Callers,
+}
+
 /// Runs closures on threads of their own, a bounded number at a time.
 #[derive(Clone, Debug)]
 pub struct Pool {
     permits: Arc<Semaphore>,
+    threads: Threads,
 }
 
 impl Pool {
     /// A pool that runs `threads` closures at a time; more wait.
     pub fn new(threads: usize) -> Pool {
-        Pool { permits: Arc::new(Semaphore::new(threads)) }
+        Pool { permits: Arc::new(Semaphore::new(threads)), threads: Threads::Own }
+    }
+
+    /// A pool for simulations: closures run on the thread that asks, one after the other.
+    #[cfg(feature = "sim")]
+    pub fn of_callers() -> Pool {
+        Pool { permits: Arc::new(Semaphore::new(1)), threads: Threads::Callers }
+    }
+
+    /// Which threads it uses.
+    pub fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// A pool for computing: as many threads as cores.
@@ -27,6 +48,10 @@ impl Pool {
     /// If `work` panics.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the pool is never closed");
+        if self.threads == Threads::Callers {
+            tokio::task::yield_now().await;
+            return work();
+        }
         let task = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

@@ -19,6 +19,7 @@ use super::{reserve, stage::Purpose};
 use cairn_common::limits::{APPEND_GROUP_BYTES, INDEX_LAG_BYTES};
 use cairn_common::seam::DiskTrouble;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
@@ -52,22 +53,29 @@ impl Appender {
     /// Works until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut weight = first.weight();
-            let mut jobs = vec![first];
-            while weight < APPEND_GROUP_BYTES
-                && let Ok(job) = queue.try_recv()
-            {
-                weight += job.weight();
-                jobs.push(job);
+            if self.turn(first, &mut queue).is_break() {
+                return;
             }
-            let Some(answer) = self.process(jobs) else { continue };
-            queue.close();
-            while let Ok(job) = queue.try_recv() {
-                job.refuse(AppendError::Failed("it is being stopped".to_owned()));
-            }
-            let _ = answer.send(self.stop());
-            return;
         }
+    }
+
+    /// Carries out `first` and what waits behind it, up to the size of a group. `Break`: it was told to stop.
+    pub(super) fn turn(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> ControlFlow<()> {
+        let mut weight = first.weight();
+        let mut jobs = vec![first];
+        while weight < APPEND_GROUP_BYTES
+            && let Ok(job) = queue.try_recv()
+        {
+            weight += job.weight();
+            jobs.push(job);
+        }
+        let Some(answer) = self.process(jobs) else { return ControlFlow::Continue(()) };
+        queue.close();
+        while let Ok(job) = queue.try_recv() {
+            job.refuse(AppendError::Failed("it is being stopped".to_owned()));
+        }
+        let _ = answer.send(self.stop());
+        ControlFlow::Break(())
     }
 
     /// Carries out jobs in their order, as one group or, where a pack ends, as several. Returns who asked to stop.

@@ -6,9 +6,9 @@
 
 use super::super::index::BadRow;
 use super::super::pack::{HEADER_BYTES, PackNumber, Position, RecordHeader, RecordKind, SECTOR_BYTES};
+use super::Volume;
 use super::job::{Answer, AppendError, Job};
 use super::read::{self, Checked, ReadError};
-use super::{Volume, gone};
 use cairn_common::chunk::VerifiedChunk;
 use std::io;
 use tokio::sync::oneshot;
@@ -137,7 +137,7 @@ impl Moving<'_> {
     fn settle(&mut self) -> Result<(), CompactError> {
         self.bytes = 0;
         for receiver in self.waiting.drain(..) {
-            receiver.blocking_recv().map_err(|_| gone())??;
+            self.volume.wait_blocking(receiver)?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod space;
 mod stage;
 mod start;
 mod turnover;
+mod worker;
 
 pub use compact::{CompactError, Compaction};
 pub use folder::{FolderError, FolderState, VolumeFolder};
@@ -50,13 +51,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
+use worker::Worker;
 
 /// A volume that serves.
 pub struct Volume {
     shared: Arc<Shared>,
     /// `None` only while it is being dropped.
     queue: Option<mpsc::Sender<Job>>,
-    appender: Option<std::thread::JoinHandle<()>>,
+    worker: Worker,
     findings: Vec<(PackNumber, Finding)>,
 }
 
@@ -253,17 +255,22 @@ impl Volume {
     async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, AppendError> {
         let (answer, receiver) = oneshot::channel();
         self.queue().send(job(answer)).await.map_err(|_| gone())?;
+        self.worker.sent().await;
         receiver.await.map_err(|_| gone())?
     }
 
     fn ask_blocking<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, AppendError> {
         let (answer, receiver) = oneshot::channel();
         self.send_blocking(job(answer))?;
-        receiver.blocking_recv().map_err(|_| gone())?
+        self.wait_blocking(receiver)
+    }
+
+    fn wait_blocking<T>(&self, answer: oneshot::Receiver<Result<T, AppendError>>) -> Result<T, AppendError> {
+        self.worker.wait_blocking(answer).ok_or_else(gone)?
     }
 
     fn send_blocking(&self, job: Job) -> Result<(), AppendError> {
-        self.queue().blocking_send(job).map_err(|_| gone())
+        if self.worker.send_blocking(self.queue(), job) { Ok(()) } else { Err(gone()) }
     }
 }
 
@@ -271,10 +278,7 @@ impl Drop for Volume {
     /// Waits until the appender has finished what it was given: the folder's lock must not outlive the volume.
     fn drop(&mut self) {
         drop(self.queue.take());
-        if let Some(thread) = self.appender.take() {
-            // A panic of the thread was reported where it happened.
-            let _ = thread.join();
-        }
+        self.worker.join();
     }
 }
 

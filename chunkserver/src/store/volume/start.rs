@@ -8,10 +8,11 @@ use super::folder::{FolderError, FolderState, VolumeFolder};
 use super::identity::VolumeIdentity;
 use super::recover::{self, Found, RecoverError};
 use super::shared::{Beginning, Shared, VolumeSettings};
+use super::worker::Worker;
 use super::{Volume, reserve, space};
 use cairn_common::ids::{BootCount, ClusterId, Generation, NodeId, Stamp, VolumeId};
 use cairn_common::limits::APPEND_QUEUE_MAX;
-use cairn_common::seam::{Clock, DiskTrouble, Random, seeded_bug, spawn_thread};
+use cairn_common::seam::{Clock, DiskTrouble, Random, Threads, seeded_bug};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -43,6 +44,8 @@ pub struct VolumeSeams<'a> {
     pub indexes: &'a dyn Indexes,
     /// Notified when the volume fails.
     pub failed: Arc<Notify>,
+    /// Which threads change it.
+    pub threads: Threads,
 }
 
 /// A volume that does not start.
@@ -112,8 +115,8 @@ impl Volume {
         let appender = Appender::new(Arc::clone(&shared), found.active, found.next_number, found.rows);
         let (queue, jobs) = mpsc::channel(APPEND_QUEUE_MAX);
         let name = format!("append-{}", shared.folder.label());
-        let thread = spawn_thread(&name, move || appender.run(jobs));
-        Ok(Volume { shared, queue: Some(queue), appender: Some(thread), findings: found.findings })
+        let worker = Worker::new(seams.threads, &name, appender, jobs);
+        Ok(Volume { shared, queue: Some(queue), worker, findings: found.findings })
     }
 }
 

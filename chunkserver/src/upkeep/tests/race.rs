@@ -4,7 +4,8 @@
 //! Choices are drawn from a seed; the order in which things happen is that of tasks that wait for appenders and of answers that
 //! are held back.
 
-use super::{World, chunk};
+use super::world::World;
+use crate::testing::chunk;
 use crate::upkeep::round::RoundError;
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
 use cairn_common::ids::{Epoch, NodeId, Stamp};

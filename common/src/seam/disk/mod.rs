@@ -4,6 +4,10 @@
 //! [`Disk::sync_dir`] of its folder. An error of either is final: the kernel may have dropped the dirty pages, so a second
 //! call that succeeds proves nothing (P6).
 
+mod doubt;
+
+pub use doubt::Doubt;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
@@ -50,6 +54,10 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Space of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<DiskSpace>;
+    /// Why the file system that holds `path` may not keep what a sync promises; `None`: nothing is known against it.
+    fn doubt(&self, _path: &Path) -> io::Result<Option<Doubt>> {
+        Ok(None)
+    }
 
     /// Reads a whole small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -205,6 +213,11 @@ impl Disk for RealDisk {
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             free_inodes: stat.f_favail,
         })
+    }
+
+    fn doubt(&self, path: &Path) -> io::Result<Option<Doubt>> {
+        // The type of this field differs between machines; a sign that is carried on does not matter.
+        Ok(Doubt::of(rustix::fs::statfs(path)?.f_type as u64))
     }
 }
 

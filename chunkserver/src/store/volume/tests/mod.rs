@@ -21,7 +21,7 @@ use super::{
 use bytes::Bytes;
 use cairn_common::chunk::{ChunkAddress, VerifiedChunk};
 use cairn_common::ids::{BootCount, ClusterId, Domain, Generation, NodeId, Stamp, VolumeId};
-use cairn_common::seam::{Disk, RealDisk, SystemClock};
+use cairn_common::seam::{Disk, RealDisk, SystemClock, Threads};
 use cairn_common::sim::disk::CrashPolicy;
 use cairn_common::sim::{SeededRandom, SimDisk};
 use cairn_common::wire::chunk::ChunkSlice;
@@ -61,6 +61,7 @@ impl Rig {
             random: &SeededRandom::new(u64::from(self.boot)),
             indexes: &*self.indexes,
             failed: Arc::default(),
+            threads: Threads::Own,
         };
         Volume::start(folder, self.admission(), &seams, self.settings)
     }
