@@ -186,8 +186,8 @@ impl Master for MemoryMasters {
             Some(Actor::Asking(asking)) => asking
                 .access
                 .as_ref()
-                .is_some_and(|access| state.keys.contains_key(access) && state.may_read(access, &call.request)),
-            Some(Actor::Key(access)) => state.keys.contains_key(access) && state.may_read(access, &call.request),
+                .is_some_and(|access| state.keys.contains_key(access) && state.may(access, &call.request)),
+            Some(Actor::Key(access)) => state.keys.contains_key(access) && state.may(access, &call.request),
         };
         let by_ticket = matches!(call.request, MasterRequest::Page { .. } | MasterRequest::ReadTokens { .. });
         if !allowed && !by_ticket && !state.is_public(&call.request) {
@@ -382,13 +382,23 @@ impl State {
     }
 
     /// Whether a key that is there may ask for this, of what the gateway leaves to the masters.
-    fn may_read(&self, access: &str, request: &MasterRequest) -> bool {
-        // There are no policies here: what no grant allows, nothing allows.
-        let (MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. }) = request else {
-            return !matches!(request, MasterRequest::May { .. });
-        };
+    fn may(&self, access: &str, request: &MasterRequest) -> bool {
         let key = &self.keys[access].key;
-        key.allows(&path.bucket, Some(path.key.as_str()), |rights| rights.read)
+        let may_delete = |bucket, name: &Key| key.allows(bucket, Some(name.as_str()), |rights| rights.delete);
+        match request {
+            // There are no policies here: what no grant allows, nothing allows.
+            MasterRequest::May { .. } => false,
+            MasterRequest::Stat { path, .. } | MasterRequest::Open { path, .. } => {
+                key.allows(&path.bucket, Some(path.key.as_str()), |rights| rights.read)
+            }
+            MasterRequest::Write { command: Command::DeleteFiles { bucket, files }, .. } => {
+                files.iter().all(|(name, _)| may_delete(bucket, name))
+            }
+            MasterRequest::Write { command: Command::DeleteVersions { bucket, versions, .. }, .. } => {
+                versions.iter().all(|(name, ..)| may_delete(bucket, name))
+            }
+            _ => true,
+        }
     }
 
     fn create_bucket(&mut self, name: &BucketName) -> Result<BucketId, Refusal> {
