@@ -157,7 +157,7 @@ def base():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", params=["http", "https"])
+@pytest.fixture(scope="session", params=["http"] if QUICK else ["http", "https"])
 def cluster(base, request):
     """One cluster of each scheme for the flows that do not need an empty one."""
     tls = ["--tls"] if request.param == "https" else []
