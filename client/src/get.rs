@@ -137,7 +137,11 @@ async fn fetch_apart(inner: Arc<Inner>, wanted: Wanted) -> Result<Bytes, GetErro
     });
     match AbortOnDropHandle::new(task).await {
         Ok(read) => read,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

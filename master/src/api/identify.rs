@@ -13,7 +13,7 @@ use cairn_common::wire::master::{Actor, Caller, KeyInfo, MasterError};
 
 impl MasterServer {
     /// Who asks. A key that is gone or over counts as nobody, also on a connection that was opened while it was good.
-    pub(super) fn identify(&self, caller: &Caller, actor: Option<Actor>) -> Result<Who, MasterError> {
+    pub(super) fn identify(&self, caller: &Caller, actor: Option<&Actor>) -> Result<Who, MasterError> {
         match (caller, actor) {
             (Caller::Anonymous, None) => Ok(Who::Nobody),
             (Caller::Joiner(id), None) => Ok(Who::Joiner(id.clone())),
@@ -23,7 +23,7 @@ impl MasterServer {
                 match actor {
                     None => Ok(Who::Node { node: *node, gateway }),
                     Some(Actor::Anonymous) if gateway => Ok(Who::Nobody),
-                    Some(Actor::Key(access)) if gateway => self.holder_of(&access),
+                    Some(Actor::Key(access)) if gateway => self.holder_of(access),
                     Some(Actor::Asking(asking)) if gateway => match &asking.access {
                         Some(access) => self.holder_of(access),
                         None => Ok(Who::Nobody),

@@ -42,22 +42,21 @@ impl Master for MasterServer {
         self.barrier().await?;
         let MasterCall { actor, request } = call;
         let asking = match &actor {
-            Some(Actor::Asking(asking)) => Some(asking.as_ref().clone()),
+            Some(Actor::Asking(asking)) => Some(asking.as_ref()),
             _ => None,
         };
-        let who = self.identify(caller, actor)?;
-        let question = Question { who: &who, asking: asking.as_ref(), request: &request };
-        if !self.allows(question)? {
+        let who = self.identify(caller, actor.as_ref())?;
+        if !self.allows(Question { who: &who, asking, request: &request })? {
             return Err(MasterError::Denied);
         }
-        match self.answer(caller, &who, request.clone()).await {
+        match self.answer(caller, &who, request).await {
             // Who may not list a bucket does not learn what is not in it.
             Err(MasterError::Refused(
                 Refusal::NoSuchFile(path)
                 | Refusal::FileRemoved { path, .. }
                 | Refusal::NoSuchVersion { path, .. }
                 | Refusal::RemovalMark { path, .. },
-            )) if !self.may_list(question, &path)? => Err(MasterError::Denied),
+            )) if !self.may_list(&who, asking, &path)? => Err(MasterError::Denied),
             // Settings are for the bucket's own tenant, and for gateways, which show each by itself.
             Ok(MasterReply::Bucket(info)) if asking.is_none() && !who.is_of(info.tenant) => {
                 let (settings, usage) = Default::default();

@@ -109,7 +109,9 @@ impl MasterServer {
     }
 
     /// Whether the one who asks may know which files are beside `path`.
-    pub(super) fn may_list(&self, question: Question<'_>, path: &FilePath) -> Result<bool, MasterError> {
+    pub(super) fn may_list(&self, who: &Who, asking: Option<&Asking>, path: &FilePath) -> Result<bool, MasterError> {
+        let request = MasterRequest::Stat { path: path.clone(), version: None, condition: Condition::default() };
+        let question = Question { who, asking, request: &request };
         let (scope, actions) = (Scope::Key(path.key.as_str()), vec![Action::ListBucket]);
         let entry = Entry { bucket: &path.bucket, scope: &scope, right: Right::List, actions };
         self.entry(question, &self.known(&path.bucket)?, &entry)

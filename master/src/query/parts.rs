@@ -46,7 +46,9 @@ fn lengths(view: &dyn MetaView, row: &CurrentRow) -> Result<Option<Vec<u64>>, Qu
     let S3Tag::Multipart(_, count) = row.tags.s3 else { return Ok(None) };
     let lengths = match row.body {
         _ if count == 1 => vec![row.length],
-        Body::Empty | Body::Inline(_) => vec![0; count as usize],
+        Body::Empty => vec![0; count as usize],
+        // Parts but the last are larger than what is kept so.
+        Body::Inline(_) => return Err(unknown().into()),
         Body::Manifest(id) => match view.row(&FilePartsKey(id))? {
             Some(FilePartsRow(lengths)) => lengths,
             None => return Err(unknown().into()),

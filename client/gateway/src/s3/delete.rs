@@ -58,7 +58,7 @@ pub(crate) async fn delete_objects(
         let (name, version) = (object.key.clone(), object.version_id.clone());
         match check(object) {
             Ok(file) if caller.is_granted_removal(&bucket, file.key.as_str()) => files.push(file),
-            // What only the policy may allow is asked for by itself.
+            // What only the policy may allow is asked for apart, so that it takes nothing else down.
             Ok(file) => others.push(file),
             Err(problem) => errors.push(failed(name, version, &problem)),
         }
@@ -69,7 +69,7 @@ pub(crate) async fn delete_objects(
         caller.client.bucket(&bucket).await.map_err(error::operation)?;
     }
     let bypass = input.bypass_governance_retention.unwrap_or(false);
-    for batch in std::iter::once(files).chain(others.into_iter().map(|file| vec![file])) {
+    for batch in [files, others] {
         let names: Vec<_> = batch.iter().map(|file| (file.key.clone(), file.version)).collect();
         let outcomes = run(caller, &bucket, batch, bypass).await?;
         for ((key, version), outcome) in names.into_iter().zip(outcomes) {
